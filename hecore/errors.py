@@ -1,0 +1,98 @@
+"""The one tree of exceptions.
+
+Every error that hecore raises on purpose derives from `HecoreError`; each leaf also inherits the built-in
+that a caller who knows nothing of hecore would catch. Messages say what was given and what is allowed, and
+never contain a key, a plaintext or encryption randomness.
+"""
+
+
+class HecoreError(Exception):
+    """Root of all errors raised by hecore."""
+
+
+class ParameterError(HecoreError, ValueError):
+    """A parameter is outside what the operation allows."""
+
+
+class InsecureParametersError(ParameterError):
+    """The parameters fall below the security floor and the call's name does not say `insecure`."""
+
+
+class OperandTypeError(HecoreError, TypeError):
+    """An operand has a type the operation does not accept."""
+
+
+class ShapeError(HecoreError, ValueError):
+    """Shapes do not match, do not broadcast, or an axis is out of range."""
+
+
+class PlaintextRangeError(HecoreError, ValueError):
+    """A plaintext is NaN, infinite, or outside the declared range."""
+
+
+class HeadroomError(HecoreError, ValueError):
+    """The operation could overflow the plaintext space and was refused before it happened."""
+
+
+class SlotOverflowError(HeadroomError):
+    """A packed slot could overflow into its neighbour and the operation was refused."""
+
+
+class PlaintextOverflowError(HecoreError, OverflowError):
+    """A decrypted value lies in the guard band around n/2: some operation overflowed."""
+
+
+class NotInvertibleError(HecoreError, ValueError):
+    """A residue has no inverse; `indices` names the flat positions."""
+
+    def __init__(self, message: str, indices: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.indices = indices
+
+
+class CiphertextError(HecoreError, ValueError):
+    """A ciphertext is outside (0, n^2) or shares a factor with n."""
+
+
+class KeyMismatchError(HecoreError, ValueError):
+    """Two operands belong to different keys."""
+
+
+class MalformedKeyError(HecoreError, ValueError):
+    """A key fails its consistency checks."""
+
+
+class SerializationError(HecoreError, ValueError):
+    """Foreign bytes are truncated, altered, of an unknown version, or otherwise malformed."""
+
+
+class KeystoreError(HecoreError, ValueError):
+    """A keystore file is malformed or asks for parameters outside the accepted bounds."""
+
+
+class WrongPassphraseError(KeystoreError):
+    """The passphrase is wrong, or the file was altered; authenticated encryption cannot tell which."""
+
+
+class RandomnessReuseError(HecoreError, RuntimeError):
+    """Single-use randomness was requested twice, or after a fork."""
+
+
+class BackendError(HecoreError, RuntimeError):
+    """A backend failed."""
+
+
+class BackendUnavailableError(BackendError):
+    """The named device cannot be used; the message says what was looked for, found, and what to install."""
+
+
+class BackendMismatchError(HecoreError, ValueError):
+    """Operands live on different backends; `.to(device)` moves an array."""
+
+
+class SelfTestError(BackendError):
+    """A backend disagreed with the reference in its self-test and refuses to work."""
+
+
+class MissingExtraError(HecoreError, ImportError):
+    """An optional dependency is missing; the message names the `pip install` line."""
