@@ -1,0 +1,1 @@
+"""Exact reference arithmetic and the value types every backend shares."""

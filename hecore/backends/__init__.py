@@ -1,0 +1,1 @@
+"""Backends: one protocol, one registry, one file a device."""
