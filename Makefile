@@ -1,0 +1,46 @@
+# make demo | test | test-all | check | bench. Each makes its environment first; repeated runs install nothing.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # two pips in one environment would fight
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help demo test test-all check bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+
+demo: $(VENV)/.demo ## two parties train one model on data that neither shows the other
+	$(BIN)/hecore demo $(ARGS)
+
+test: $(VENV)/.test ## the test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(VENV)/.test ## the test suite with its slow, exhaustive part
+	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types and import arrows
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench ## measure against the peers and against the machine's own limit
+	$(BIN)/python -m hecore.bench $(ARGS)
+
+clean: ## remove the environment and what builds left
+	rm -rf $(VENV) build dist hecore.egg-info
+
+# One stamp an extra: made again when the dependencies change.
+$(VENV)/.%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	touch $@
+
+$(BIN)/python:
+	@"$(PYTHON)" -c 'import sys; sys.version_info >= (3, 11) or sys.exit("hecore needs Python 3.11 or later: make PYTHON=/path/to/python3.11")'
+	"$(PYTHON)" -m venv $(VENV)
