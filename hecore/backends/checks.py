@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hecore.backends.protocol import Indices, IntegerBackend, Limbs
 
 
-def check_owned(backend: IntegerBackend, *operands: ResidueArray | FixedBaseTable) -> None:
+def check_owned(backend: IntegerBackend, *operands: object) -> None:
     """Every operand lives on `backend`."""
     for operand in operands:
         if not isinstance(operand, ResidueArray | FixedBaseTable):
@@ -78,7 +78,7 @@ def check_bits(bits: int, what: str = "exponents") -> None:
         raise ParameterError(f"cannot use {what} of {bits} bits: at least 1")
 
 
-def check_exponents(exponents: ExponentArray) -> None:
+def check_exponents(exponents: object) -> None:
     """Well formed: bits >= 1, the limb count that belongs to it, every value below 2**bits."""
     if not isinstance(exponents, ExponentArray):
         raise OperandTypeError(f"expected an ExponentArray, got {type(exponents).__name__}")
@@ -112,7 +112,7 @@ def check_table_exponents(table: FixedBaseTable, exponents: ExponentArray) -> No
 
 
 def check_multi_exp(bases: ResidueArray, magnitudes: Limbs, negative: NDArray[np.bool_], bits: int) -> tuple[int, int]:
-    """bases (k,), magnitudes (m, k, limbs_for_bits(bits)) below 2**bits, negative (m, k) of bool; returns (m, k)."""
+    """`bases` (k,), magnitudes (m, k, limbs_for_bits(bits)) below 2**bits, negative (m, k) of bool; returns (m, k)."""
     check_bits(bits, "magnitudes")
     if bases.ndim != 1:
         raise ShapeError(f"cannot multi-exponentiate bases of shape {bases.shape}: one axis expected")
@@ -133,7 +133,7 @@ def check_indices(a: ResidueArray, indices: Indices) -> None:
 
 
 def check_segments(a: ResidueArray, segments: Indices, count: int) -> None:
-    """a (k,), segments (k,) of an integer type, each in [0, count)."""
+    """`a` (k,), segments (k,) of an integer type, each in [0, count)."""
     if count < 0:
         raise ParameterError(f"cannot make {count} segments")
     if a.ndim != 1 or segments.shape != a.shape:
@@ -199,10 +199,9 @@ def not_invertible_message(indices: tuple[int, ...], size: int) -> str:
     return f"cannot invert {len(indices)} of {size} residues, which share a factor with the modulus: at {listed}"
 
 
-def _check_uint64(limbs: Limbs, what: str) -> None:
+def _check_uint64(limbs: object, what: str) -> None:
     if not isinstance(limbs, np.ndarray) or limbs.dtype != np.uint64:
-        kind = limbs.dtype if isinstance(limbs, np.ndarray) else type(limbs).__name__
-        raise OperandTypeError(f"{what} must be an array of uint64 limbs, got {kind}")
+        raise OperandTypeError(f"{what} must be an array of uint64 limbs, got {_kind(limbs)}")
 
 
 def _check_bit_bound(limbs: Limbs, bits: int, what: str) -> None:
@@ -216,9 +215,12 @@ def _check_bit_bound(limbs: Limbs, bits: int, what: str) -> None:
         raise ParameterError(f"cannot use {what} that are not below 2**{bits}")
 
 
-def _check_integer_range(indices: Indices, end: int, what: str) -> None:
+def _check_integer_range(indices: object, end: int, what: str) -> None:
     if not isinstance(indices, np.ndarray) or not np.issubdtype(indices.dtype, np.integer):
-        kind = indices.dtype if isinstance(indices, np.ndarray) else type(indices).__name__
-        raise OperandTypeError(f"{what} must be an array of integers, got {kind}")
+        raise OperandTypeError(f"{what} must be an array of integers, got {_kind(indices)}")
     if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < end):
         raise ParameterError(f"{what} out of range: each must lie in [0, {end})")
+
+
+def _kind(value: object) -> str:
+    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__

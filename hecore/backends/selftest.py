@@ -1,0 +1,135 @@
+"""The self-test that every backend passes against the reference before its first use in a process.
+
+Fixed operands (SHAKE-256 of a label, plus 0, 1 and modulus-1) over several modulus sizes, plain and square; each
+operation runs at least once, in a few milliseconds. The full proof is the contract suite in `tests/backends`.
+"""
+
+from __future__ import annotations
+
+from hashlib import shake_256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hecore.arith.integers import gcd
+from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
+from hecore.arith.modulus import CrtModulus, Modulus
+from hecore.backends.protocol import ExponentArray
+from hecore.backends.reference import ReferenceBackend
+from hecore.errors import SelfTestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from hecore.backends.protocol import IntegerBackend
+
+# Public test primes = 3 mod 4 made by `random_blum_primes`; their only property is that nothing about them is special.
+_P_63, _Q_63 = 0x645E9B8994D031DF, 0x7C732244A306335F
+_P_500 = 0xC5148491B78F9FC1353F6974779298FBFEA46B21FF294B8B85BECFAC746247E5647D72AE9B6BC11EFF4F866FC7B5C7D5C433AE725983753B636C58844227F  # noqa: E501
+_Q_500 = 0xD5DE25444A1291241566DA430D308791CE54382BFA91F33D14C639189EE57CA5AD5F93E2ABD7DC01220C239199FDE47884CF1CCB94DE63DB08A864AAD6A57  # noqa: E501
+_COUNT = 9  # one group of eight lanes and one more
+_EXPONENT_BITS = 13
+
+
+def self_test(backend: IntegerBackend) -> None:
+    """Run every operation on `backend` and on the reference; raise SelfTestError at the first disagreement."""
+    reference = ReferenceBackend()
+    for modulus in (Modulus(3), Modulus(2**64 - 59), Modulus(_fixed("modulus", 521) | 1 << 520 | 1)):
+        _compare(modulus, backend, _plain_results(backend, modulus), _plain_results(reference, modulus))
+    for crt in (CrtModulus(_P_63, _Q_63), CrtModulus(_P_500, _Q_500)):
+        modulus = crt.n_squared
+        _compare(modulus, backend, _plain_results(backend, modulus), _plain_results(reference, modulus))
+        _compare(modulus, backend, _square_results(backend, crt), _square_results(reference, crt))
+    _check_random_exponents(backend)
+
+
+def _compare(
+    modulus: Modulus,
+    backend: IntegerBackend,
+    actual: Iterator[tuple[str, NDArray[Any]]],
+    expected: Iterator[tuple[str, NDArray[Any]]],
+) -> None:
+    for operation, right in expected:
+        try:
+            _, result = next(actual)
+        except Exception as error:
+            raise SelfTestError(_message(backend, operation, modulus, f"raised {type(error).__name__}")) from error
+        if result.dtype != right.dtype or not np.array_equal(result, right):
+            raise SelfTestError(_message(backend, operation, modulus, "disagrees with the reference"))
+
+
+def _message(backend: IntegerBackend, operation: str, modulus: Modulus, what: str) -> str:
+    return f"backend {backend.name!r} refuses to work: in its self-test {operation} modulo {modulus} {what}"
+
+
+def _plain_results(backend: IntegerBackend, modulus: Modulus) -> Iterator[tuple[str, NDArray[Any]]]:
+    """(operation, its result in host form), for every operation that needs no factor of the modulus."""
+    m = modulus.value
+    values = [0, 1, m - 1] + [_fixed(f"a{i}", modulus.bits + 64) % m for i in range(_COUNT - 3)]
+    others = [_fixed(f"b{i}", modulus.bits + 64) % m for i in range(_COUNT)]
+    units = [x if gcd(x, m) == 1 else m - 1 for x in others]
+    a, b, u = (backend.upload(limbs_from_ints(x, modulus.limbs), modulus) for x in (values, others, units))
+    shared = ExponentArray.shared(_fixed("shared", _EXPONENT_BITS), _EXPONENT_BITS)
+    own = ExponentArray.from_ints([_fixed(f"e{i}", _EXPONENT_BITS) for i in range(_COUNT)], _EXPONENT_BITS)
+    scalars = [_fixed(f"scalar{i}", _EXPONENT_BITS) for i in range(2 * _COUNT - 1)] + [0]
+    magnitudes = limbs_from_ints(scalars, limbs_for_bits(_EXPONENT_BITS)).reshape(2, _COUNT, -1)
+    negative = np.arange(2 * _COUNT).reshape(2, _COUNT) % 3 == 0
+    order = np.arange(_COUNT)[::-1].reshape(3, 3)
+    segments = np.arange(_COUNT, dtype=np.intp) * 5 % 4
+    yield "download", backend.download(a)
+    yield "take", backend.download(backend.take(a, order))
+    yield "concatenate", backend.download(backend.concatenate([a, b]))
+    yield "reshape", backend.download(backend.reshape(a, (3, 3)))
+    yield "mod_mul", backend.download(backend.mod_mul(a, b))
+    yield "mod_mul (square)", backend.download(backend.mod_mul(a, a))
+    yield "mod_exp (shared)", backend.download(backend.mod_exp(a, shared))
+    yield "mod_exp", backend.download(backend.mod_exp(a, own))
+    yield "mod_exp_vartime (shared)", backend.download(backend.mod_exp_vartime(a, shared))
+    yield "mod_exp_vartime", backend.download(backend.mod_exp_vartime(a, own))
+    table = backend.fixed_base_table(units[0], modulus, _EXPONENT_BITS, memory_budget=1 << 16)
+    yield "fixed_base_exp", backend.download(backend.fixed_base_exp(table, own))
+    yield "multi_exp", backend.download(backend.multi_exp(u, magnitudes, negative, _EXPONENT_BITS))
+    constant_time = backend.multi_exp(u, magnitudes, negative, _EXPONENT_BITS, constant_time=True)
+    yield "multi_exp (constant time)", backend.download(constant_time)
+    yield "product", backend.download(backend.product(backend.reshape(b, (3, 3))))
+    yield "segment_product", backend.download(backend.segment_product(b, segments, 5))
+    yield "batch_invert", backend.download(backend.batch_invert(u))
+    yield "gcd_is_one", backend.gcd_is_one(a)
+
+
+def _square_results(backend: IntegerBackend, crt: CrtModulus) -> Iterator[tuple[str, NDArray[Any]]]:
+    """As `_plain_results`, for the operations on n^2, p^2 and q^2."""
+    n, n_squared = crt.n, crt.n_squared
+    messages = limbs_from_ints([0, n.value - 1, _fixed("message", n.bits + 64) % n.value], n.limbs)
+    units = [_fixed(f"unit{i}", n_squared.bits + 64) % n_squared.value for i in range(len(messages))]
+    times = backend.upload(limbs_from_ints(units, n_squared.limbs), n_squared)
+    encoded = backend.encode(messages, n_squared)
+    half_p = backend.reduce(encoded, crt.p_squared)
+    half_q = backend.reduce(encoded, crt.q_squared)
+    power_p = backend.mod_exp(half_p, ExponentArray.shared(crt.p - 1, crt.p.bit_length()))
+    power_q = backend.mod_exp(half_q, ExponentArray.shared(crt.q - 1, crt.q.bit_length()))
+    yield "encode", backend.download(encoded)
+    yield "encode (times)", backend.download(backend.encode(messages, n_squared, times))
+    yield "reduce", backend.download(half_p)
+    yield "lift", backend.download(backend.lift(half_p, half_q, crt))
+    yield "decode", backend.decode(power_p, power_q, crt)
+    yield "decrypt", backend.decrypt(times, crt)
+
+
+def _check_random_exponents(backend: IntegerBackend) -> None:
+    """Shape and range are right, and two draws of 129 bits differ."""
+    first, second = backend.random_exponents((2,), 129), backend.random_exponents((2,), 129)
+    for draw in (first, second):
+        if draw.bits != 129 or draw.limbs.shape != (2, 3) or bool((draw.limbs[..., -1] > 1).any()):
+            raise SelfTestError(
+                f"backend {backend.name!r} refuses to work: random_exponents has a wrong shape or range"
+            )
+    if np.array_equal(first.limbs, second.limbs):
+        raise SelfTestError(f"backend {backend.name!r} refuses to work: random_exponents repeats itself")
+
+
+def _fixed(label: str, bits: int) -> int:
+    """A fixed integer in [0, 2**bits) that looks random."""
+    return int.from_bytes(shake_256(label.encode()).digest(-(-bits // 8)), "little") % (1 << bits)
