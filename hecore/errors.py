@@ -78,6 +78,10 @@ class RandomnessReuseError(HecoreError, RuntimeError):
     """Single-use randomness was requested twice, or after a fork."""
 
 
+class PoolClosedError(HecoreError, RuntimeError):
+    """An obfuscator pool was used after `close`."""
+
+
 class BackendError(HecoreError, RuntimeError):
     """A backend failed."""
 
@@ -92,6 +96,10 @@ class BackendMismatchError(HecoreError, ValueError):
 
 class SelfTestError(BackendError):
     """A backend disagreed with the reference in its self-test and refuses to work."""
+
+
+class ProtocolError(HecoreError, RuntimeError):
+    """A party of a protocol received a message it did not expect, or none at all."""
 
 
 class MissingExtraError(HecoreError, ImportError):
