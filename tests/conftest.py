@@ -1,0 +1,58 @@
+"""Shared fixtures, and a clean slate for each test."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hecore.paillier import PublicKey, SecretKey
+
+LANE_VARIABLE = "HECORE_CPU"  # chosen for a whole run: `HECORE_CPU=portable make test`
+
+
+def pytest_configure() -> None:
+    """What a developer exported for daily work must not decide what the tests test."""
+    for name in [name for name in os.environ if name.startswith("HECORE_") and name != LANE_VARIABLE]:
+        del os.environ[name]
+
+
+def pytest_report_header() -> list[str]:
+    """Say which devices this run can test, so that a missing one is seen."""
+    from hecore.backends.registry import devices
+
+    lane = os.environ.get(LANE_VARIABLE, "chosen at run time")
+    return [f"{LANE_VARIABLE}: {lane}"] + [
+        f"device {info.name}: {info.device if info.available else f'not available, {info.reason}'}"
+        for info in devices()
+    ]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
+    """Run each test in a context of its own: what it chose with `hecore.use` ends with it."""
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    contextvars.copy_context().run(pyfuncitem.obj, **arguments)
+    return True
+
+
+@pytest.fixture(autouse=True)
+def unchanged_environment() -> Iterator[None]:
+    """A test that sets HECORE_* uses monkeypatch; one that leaves it set would decide what later tests test."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("HECORE_")}
+    yield
+    assert {name: value for name, value in os.environ.items() if name.startswith("HECORE_")} == before
+
+
+@pytest.fixture(scope="session")
+def insecure_keys() -> tuple[PublicKey, SecretKey]:
+    """One pair of toy keys for tests that need any pair; far too short to protect anything."""
+    from hecore.paillier import generate_insecure_keypair
+
+    return generate_insecure_keypair(512)
