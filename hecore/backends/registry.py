@@ -201,9 +201,21 @@ def _duplicate(name: str, entries: list[_Entry]) -> str:
 
 
 def _start(entry: _Entry) -> IntegerBackend:
-    """Import, create, self-test."""
+    """Create and self-test; a backend that failed once is not tried again."""
     if entry.name in _refused:
         raise SelfTestError(_refused[entry.name])
+    backend = _create(entry)
+    if entry.name != "reference":
+        try:
+            self_test(backend)
+        except SelfTestError as error:
+            _refused[entry.name] = str(error)
+            raise
+    return backend
+
+
+def _create(entry: _Entry) -> IntegerBackend:
+    """Import and create; no self-test yet."""
     module, _, attribute = entry.target.partition(":")
     try:
         backend = getattr(import_module(module), attribute)()
@@ -217,10 +229,4 @@ def _start(entry: _Entry) -> IntegerBackend:
         ) from error
     if not isinstance(backend, IntegerBackend) or backend.name != entry.name:
         raise BackendError(f"cannot use device {entry.name!r}: {entry.target} is no backend of that name")
-    if entry.name != "reference":
-        try:
-            self_test(backend)
-        except SelfTestError as error:
-            _refused[entry.name] = str(error)
-            raise
     return backend
