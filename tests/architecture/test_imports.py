@@ -50,7 +50,7 @@ def test_every_public_name_is_there() -> None:
 
 
 def ruff(root: Path, path: str) -> subprocess.CompletedProcess[str]:
-    program = Path(sysconfig.get_path("scripts")) / "ruff"
+    program = str(Path(sysconfig.get_path("scripts")) / "ruff")
     command = [program, "check", "--no-cache", "--select", "TID", "--output-format", "concise", path]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 

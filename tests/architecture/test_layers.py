@@ -10,7 +10,7 @@ import pytest
 
 
 def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
-    program = Path(sysconfig.get_path("scripts")) / "lint-imports"
+    program = str(Path(sysconfig.get_path("scripts")) / "lint-imports")
     return subprocess.run([program, "--no-cache"], cwd=root, capture_output=True, text=True, check=False)
 
 
