@@ -1,0 +1,146 @@
+"""`python -m hecore.bench`: measure, report, plot."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hecore.bench import machine
+from hecore.bench.plan import KEY_BITS, PEERS, SCALES, Plan
+from hecore.bench.results import SECURE_KEY_BITS, Results, load
+from hecore.errors import HecoreError, ParameterError
+
+RESULTS = Path(__file__).resolve().parent / "results"
+COMMANDS = ("paillier", "report", "dudect", "memory")
+LEAKAGE_SAMPLES = 20_000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0: all rows hold; 1: a row failed; 2: the command line or a file was wrong."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help")):
+        arguments.insert(0, "paillier")
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except (HecoreError, OSError, RuntimeError) as error:
+        print(f"hecore.bench: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m hecore.bench", description="Benchmarks of hecore and its peers.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("paillier", help="measure (the default command)")
+    run.add_argument("--key-bits", type=int, nargs="+", default=list(KEY_BITS), metavar="BITS")
+    run.add_argument("--suite", action="append", default=[], help="modular, encrypt, … (repeat; default: all)")
+    run.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS, metavar="PEER", help="default: all")
+    run.add_argument("--scale", choices=SCALES, default="full", help="items a round (default: full)")
+    run.add_argument("--rounds", type=int, default=7, help="interleaved rounds a row (default: 7)")
+    run.add_argument("--memory", action="store_true", help="also encrypt 10^6 values and measure the peak (minutes)")
+    run.add_argument("--dudect", action="store_true", help="also test the secret kernels' times for leaks (minutes)")
+    run.add_argument("--output", type=Path, help="JSON file (default: bench/results/DATE-COMMIT.json)")
+    _device(run)
+    run.set_defaults(command=_paillier)
+
+    report = commands.add_parser("report", help="tables and plot of a finished run")
+    report.add_argument("file", type=Path)
+    report.add_argument("--readme", type=Path, help="rewrite the marked block of this file")
+    report.add_argument("--plot", type=Path, help="write this PNG")
+    report.add_argument("--markdown", action="store_true", help="print Markdown")
+    report.set_defaults(command=_report)
+
+    leakage = commands.add_parser("dudect", help="timing statistics of the secret kernels")
+    leakage.add_argument("--samples", type=int, default=LEAKAGE_SAMPLES)
+    leakage.add_argument("--key-bits", type=int, default=2048)
+    _device(leakage)
+    leakage.set_defaults(command=_dudect)
+
+    peak = commands.add_parser("memory", help="peak memory of one large encryption")
+    peak.add_argument("--values", type=int, default=1_000_000)
+    peak.add_argument("--key-bits", type=int, default=2048)
+    _device(peak)
+    peak.set_defaults(command=_memory)
+    return parser
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", help="hecore's backend (default: cpu)")
+
+
+def _paillier(options: argparse.Namespace) -> int:
+    machine.single_thread()  # before anything loads a peer's thread pool
+    from hecore.bench import driver, report, suites
+
+    unknown = [suite for suite in options.suite if suite not in suites.SUITES]
+    if unknown:
+        raise ParameterError(f"cannot run suite {', '.join(unknown)}: there are {', '.join(suites.SUITES)}")
+    plan = Plan(
+        tuple(options.key_bits),
+        tuple(options.suite),
+        tuple(options.peers),
+        options.scale,
+        options.rounds,
+        options.device,
+    )
+    results = driver.run(plan)
+    if options.memory:
+        from hecore.bench import memory
+
+        results = replace(results, memory=memory.measure(memory.VALUES, SECURE_KEY_BITS, plan.device))
+    if options.dudect:
+        results = _with_leakage(results, LEAKAGE_SAMPLES, SECURE_KEY_BITS, plan.device)
+    path = options.output or _default_path(results)
+    results.save(path)
+    print(report.terminal(results))
+    print(f"written to {path}")
+    return 1 if results.all_failures else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from hecore.bench import report
+
+    results = load(options.file)
+    if options.readme:
+        report.update_readme(options.readme, results)
+    if options.plot:
+        from hecore.bench import plot
+
+        plot.draw(results, options.plot)
+    print(report.markdown(results) if options.markdown else report.terminal(results))
+    return 1 if results.all_failures else 0
+
+
+def _with_leakage(results: Results, samples: int, key_bits: int, device: str) -> Results:
+    from hecore.bench import dudect
+
+    findings = dudect.session(device, key_bits, samples)
+    failures = tuple(f"dudect: {f.kernel} {f.verdict}" for f in findings if f.failed)
+    return replace(results, leakage=tuple(f.record() for f in findings), failures=(*results.failures, *failures))
+
+
+def _dudect(options: argparse.Namespace) -> int:
+    from hecore.bench import dudect
+
+    findings = dudect.session(options.device, options.key_bits, options.samples)
+    for finding in findings:
+        print(f"{finding.kernel:30} |t| = {finding.t:7.2f}   {finding.verdict}")
+    return 1 if any(finding.failed for finding in findings) else 0
+
+
+def _memory(options: argparse.Namespace) -> int:
+    from hecore.bench import memory
+
+    report = memory.measure(options.values, options.key_bits, options.device)
+    for name, value in report.items():
+        print(f"{name:20} {value:,.2f}" if isinstance(value, float) else f"{name:20} {value:,}")
+    return 0
+
+
+def _default_path(results: Results) -> Path:
+    date = str(results.machine["date"]).replace(" UTC", "").replace("-", "").replace(" ", "-").replace(":", "")
+    return RESULTS / f"{date}-{results.machine['commit'] or 'no-commit'}.json"

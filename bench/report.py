@@ -1,0 +1,167 @@
+"""Tables of a run: for a terminal, for Markdown, and for the marked block of the README."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hecore.bench.results import Results, Row, Timing
+from hecore.bench.targets import Verdict, verdicts
+from hecore.errors import ParameterError
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+MISSING = "–"
+
+
+def summary(row: Row) -> str:
+    """One row in one line, for progress."""
+    if row.failures or row.ours is None:
+        return "FAILED: " + "; ".join(row.failures)
+    ratios = ", ".join(f"{_number(row.ratio(r.name))}× {r.name}" for r in row.rivals)
+    floor = f"; {_percent(row.efficiency())} of peak" if row.efficiency() is not None else ""
+    return f"{rate(row.ours)} {row.item}s/s" + (f"; {ratios}" if ratios else "") + floor
+
+
+def rate(timing: Timing) -> str:
+    """Items a second of the median round, three digits."""
+    return _scaled(1 / timing.median)
+
+
+def markdown(results: Results) -> str:
+    """Targets, rows, machine."""
+    parts = [
+        "\n".join(_machine_lines(results)),
+        _markdown_table(*_target_table(results)),
+        _markdown_table(*_row_table(results)),
+        "\n".join(_notes(results)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def terminal(results: Results) -> str:
+    """The same for a fixed-width terminal."""
+    parts = [
+        "\n".join(_machine_lines(results)),
+        _plain_table(*_row_table(results)),
+        _plain_table(*_target_table(results)),
+        "\n".join(_notes(results)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def update_readme(path: Path, results: Results) -> None:
+    """Replace what stands between the two marks; ParameterError where they are not there once, in order."""
+    text = path.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ParameterError(f"cannot update {path.name}: it needs the line {BEGIN} and after it {END}, once each")
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    path.write_text(f"{head}{BEGIN}\n{markdown(results)}{END}{tail}", encoding="utf-8")
+
+
+def _machine_lines(results: Results) -> list[str]:
+    m = results.machine
+    versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
+    peaks = [results.floor.get(key) for key in ("peak_ns_start", "peak_ns_end")]
+    known = [peak for peak in peaks if peak is not None]
+    floor = (
+        f"Floor: {min(known):.3f}–{max(known):.3f} ns a vector multiply-add (8 lanes), measured in the run."
+        if known
+        else results.floor.get("reason") or "Floor: not measured."
+    )
+    return [
+        f"{m['cpu']}, {m['cores']} cores ({', '.join(m['flags'])}); {m['system']}, Python {m['python']}, {versions}.",
+        f"Device: {m['device']}. Threads: {m['threads']} each. Commit {m['commit']}, {m['date']}.",
+        floor,
+    ]
+
+
+def _row_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
+    rivals = list(dict.fromkeys(r.name for row in results.rows for r in row.rivals))
+    header = ["operation", "key", "per second", "per item", *(f"× {name}" for name in rivals), "executed", "schoolbook"]
+    body: list[Sequence[str]] = []
+    for row in results.rows:
+        key = f"{row.key_bits}" + (" (insecure)" if row.insecure else "")
+        if row.ours is None or row.failures:
+            body.append([row.operation, key, "FAILED", "", *("" for _ in rivals), "", ""])
+            continue
+        ratios = [_number(row.ratio(name)) for name in rivals]
+        efficiencies = [_percent(row.efficiency(kind)) for kind in ("executed", "schoolbook")]
+        body.append([row.operation, key, rate(row.ours), _time(row.ours.median), *ratios, *efficiencies])
+    return header, body
+
+
+def _target_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
+    return ("target (one thread, 2048-bit key)", "bound", "measured", ""), [_target_row(v) for v in verdicts(results)]
+
+
+def _target_row(verdict: Verdict) -> Sequence[str]:
+    target = verdict.target
+    bound = f"{'<' if target.at_most else '≥'} {target.bound:g}{target.unit}"
+    measured = MISSING if verdict.value is None else f"{_number(verdict.value)}{target.unit}"
+    words = {None: "not measured", True: "reached", False: f"missed ({_number(_share(verdict))} of it)"}
+    return target.text, bound, measured, words[verdict.reached]
+
+
+def _share(verdict: Verdict) -> float | None:
+    return None if verdict.value is None else verdict.value / verdict.target.bound
+
+
+def _notes(results: Results) -> list[str]:
+    notes = [
+        "Ratios are medians of interleaved rounds of one run; above 1 hecore is faster. `executed` and `schoolbook` "
+        "are shares of the measured multiply-add peak, by the multiply-adds that were issued and by those of plain "
+        "operand scanning modulo the full modulus.",
+    ]
+    absent = dict.fromkeys(f"{peer}: {why}" for row in results.rows for peer, why in row.absent.items())
+    notes += [f"Absent: {text}." for text in absent]
+    for finding in results.leakage:
+        notes.append(
+            f"Leakage {finding['kernel']}: |t| = {finding['t']:.1f} over {finding['samples']} samples, "
+            f"{finding['verdict']}."
+        )
+    notes += [f"FAILED: {failure}" for failure in results.all_failures]
+    return notes
+
+
+def _markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *body)) if body else ""
+
+
+def _plain_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    if not body:
+        return ""
+    widths = [max(len(row[i]) for row in (header, *body)) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (header, *body)
+    ]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def _number(value: float | None) -> str:
+    """Three digits."""
+    if value is None:
+        return MISSING
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return MISSING if value is None else f"{100 * value:.1f} %"
+
+
+def _scaled(value: float) -> str:
+    for factor, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= factor:
+            return _number(value / factor) + letter
+    return _number(value)
+
+
+def _time(seconds: float) -> str:
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= factor:
+            return f"{_number(seconds / factor)} {unit}"
+    return f"{_number(seconds / 1e-9)} ns"
