@@ -1,0 +1,115 @@
+"""Encrypting and decrypting whole arrays, in chunks of bounded memory.
+
+c = (1 + m*n) * obfuscator mod n^2 (Paillier 1999, section 4, with g = 1 + n; obfuscators after Damgård, Jurik and
+Nielsen 2010, section 4). Where the obfuscators come from (public key, own key, pool) is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hecore.arith.limbs import limbs_for_bits
+from hecore.backends import registry
+from hecore.errors import KeyMismatchError, OperandTypeError, PlaintextOverflowError
+from hecore.paillier import messages
+from hecore.paillier.ciphertext import EncryptedArray
+from hecore.paillier.counting import count
+from hecore.paillier.encoding import EncodingChoice, check_bound, decode, encode, plaintext_limit, root_of
+
+if TYPE_CHECKING:
+    from hecore.backends.protocol import IntegerBackend, ResidueArray
+    from hecore.paillier.keys import PublicKey, SecretKey
+
+CHUNK = 16384  # values a chunk: 8 MiB of ciphertexts under a 2048-bit key, enough to keep every device busy
+
+Obfuscators = Callable[[int, "IntegerBackend"], "ResidueArray"]
+Progress = Callable[[int], None]
+
+
+def encrypt(
+    public_key: PublicKey,
+    values: object,
+    obfuscators: Obfuscators,
+    *,
+    encoding: EncodingChoice | None = None,
+    progress: Progress | None = None,
+) -> EncryptedArray:
+    """Encrypt numbers of any NumPy kind and shape on the current backend.
+
+    `obfuscators(count, backend)` returns that many fresh obfuscators modulo n^2. `progress` is called after each
+    chunk of at most `CHUNK` values with the number of values encrypted so far. The peak memory is the ciphertexts
+    twice (once as chunks, once joined), the encoded values and one chunk of work.
+
+    Raises OperandTypeError, ShapeError and PlaintextRangeError as `encode` does and HeadroomError where the declared
+    range exceeds the plaintext space, all before the first obfuscator is drawn.
+    """
+    if isinstance(values, EncryptedArray):
+        raise OperandTypeError("cannot encrypt an EncryptedArray: it is encrypted already")
+    encoded = encode(values, encoding)
+    check_bound(public_key, encoded.bound, "encrypt")
+    backend = registry.current()
+    n = root_of(public_key.n_squared)
+    size = encoded.negative.size
+    magnitudes = encoded.magnitudes.reshape(size, -1)
+    negative = encoded.negative.reshape(size)
+    chunks: list[ResidueArray] = []
+    for start in range(0, size, CHUNK):
+        part = slice(start, start + CHUNK)
+        plaintexts = messages.to_messages(magnitudes[part], negative[part], n.value, n.limbs)
+        masks = obfuscators(len(plaintexts), backend)
+        chunks.append(backend.encode(plaintexts, public_key.n_squared, times=masks))
+        if progress is not None:
+            progress(min(start + CHUNK, size))
+    residues = chunks[0] if len(chunks) == 1 else backend.concatenate(chunks)
+    count("encrypt", size)
+    return EncryptedArray(
+        public_key, backend.reshape(residues, encoded.shape), encoded.encoding, encoded.bound, randomised=True
+    )
+
+
+def decrypt(secret_key: SecretKey, array: EncryptedArray, *, exact: bool = False) -> NDArray[Any]:
+    """Decrypt on the array's backend: an ndarray of the array's shape.
+
+    Integers come as int64 (as Python integers in an object array where one does not fit, or if `exact`), fixed-point
+    numbers as float64, correctly rounded, or as Fractions if `exact`.
+
+    Raises KeyMismatchError for another key's array and PlaintextOverflowError where a plaintext lies in the guard band
+    around n/2. Whoever learns that this error occurred learns something about the plaintext: see the threat model.
+    """
+    if not isinstance(array, EncryptedArray):
+        raise OperandTypeError(f"cannot decrypt {type(array).__name__}: an EncryptedArray is needed")
+    if array.public_key != secret_key.public_key:
+        raise KeyMismatchError(
+            f"cannot decrypt an array of {array.public_key!r} with the secret key of {secret_key.public_key!r}"
+        )
+    magnitudes, negative = decrypt_integers(secret_key, array)
+    return decode(magnitudes, negative, array.encoding, exact=exact)
+
+
+def decrypt_integers(secret_key: SecretKey, array: EncryptedArray) -> tuple[messages.Limbs, messages.Flags]:
+    """The encoded integers, signed: (magnitudes (*S, L), negative S)."""
+    backend = array.residues.backend
+    n = secret_key.public_key.n
+    limit = plaintext_limit(n)
+    flat = backend.reshape(array.residues, (array.size,))
+    bound = min(array.bound, limit)
+    keep = limbs_for_bits(bound.bit_length())
+    parts = []
+    for start in range(0, array.size, CHUNK):
+        indices = np.arange(start, min(start + CHUNK, array.size), dtype=np.intp)
+        chunk = flat if len(indices) == array.size else backend.take(flat, indices)
+        magnitudes, negative, out_of_band = messages.from_messages(backend.decrypt(chunk, secret_key.crt), n, limit)
+        if out_of_band.any() or not messages.fits(magnitudes, bound).all():
+            raise PlaintextOverflowError(
+                "cannot decrypt: a plaintext lies outside the array's bound or in the guard band around n/2, so an "
+                "operation outside hecore's tracking overflowed or the ciphertext was altered"
+            )
+        parts.append((messages.resize(magnitudes, keep), negative))
+    count("decrypt", array.size)
+    shape = array.shape
+    all_magnitudes = np.concatenate([m for m, _ in parts]).reshape(*shape, keep)
+    return all_magnitudes, np.concatenate([s for _, s in parts]).reshape(shape)

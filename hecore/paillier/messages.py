@@ -1,0 +1,174 @@
+"""Plaintext numbers as limbs, whole arrays at a time: signs, shifts, floats, and the way back.
+
+A signed integer array of shape S is a pair: magnitudes as uint64 limbs (*S, L), little-endian, and a boolean
+array S that flags the minus signs. Everything here is exact; no loop runs over elements except where it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hecore.arith.limbs import LIMB_BITS, ints_from_limbs, less_than, limbs_from_ints
+
+Limbs = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
+Int64s = NDArray[np.int64]
+
+MANTISSA_BITS = 53  # of an IEEE 754 binary64
+_FEW = 32  # below this many values Python integers beat some 200 NumPy calls on single columns
+_SMALLEST_NORMAL_EXPONENT = -1021  # frexp exponent of the smallest normal binary64
+
+
+def resize(magnitudes: Limbs, limbs: int) -> Limbs:
+    """The same integers in `limbs` limbs; what is cut off must be zero (the caller has checked the range)."""
+    have = magnitudes.shape[-1]
+    if have == limbs:
+        return magnitudes
+    if have > limbs:
+        return np.ascontiguousarray(magnitudes[..., :limbs])
+    out = np.zeros((*magnitudes.shape[:-1], limbs), dtype=np.uint64)
+    out[..., :have] = magnitudes
+    return out
+
+
+def shift_left(magnitudes: Limbs, counts: int | Int64s, limbs: int) -> Limbs:
+    """Elementwise magnitude * 2**count in `limbs` limbs, for counts >= 0 of shape S or one for all.
+
+    The product must fit: the caller has checked the range.
+    """
+    shape = magnitudes.shape[:-1]
+    counts = np.broadcast_to(np.asarray(counts, dtype=np.int64), shape)
+    words, bits = counts // LIMB_BITS, (counts % LIMB_BITS).astype(np.uint64)
+    carry_bits = np.uint64(LIMB_BITS - 1) - bits  # shift by one more below: a shift by 64 is undefined
+    out = np.zeros((*shape, limbs + 1), dtype=np.uint64)  # one spare limb takes the zero that falls off the top
+    for i in range(magnitudes.shape[-1]):
+        column = magnitudes[..., i]
+        for offset, part in ((0, column << bits), (1, (column >> carry_bits) >> np.uint64(1))):
+            place = np.minimum(words + i + offset, limbs)[..., None]
+            np.put_along_axis(out, place, np.take_along_axis(out, place, -1) | part[..., None], -1)
+    return np.ascontiguousarray(out[..., :limbs])
+
+
+def fits(magnitudes: Limbs, bound: int) -> Flags:
+    """Elementwise magnitude <= bound, of shape S."""
+    return less_than(magnitudes, bound + 1)
+
+
+def subtract_from(n: int, magnitudes: Limbs) -> Limbs:
+    """Elementwise n - m for m in [0, n], (*S, L) -> (*S, L), by borrowing along the columns."""
+    n_limbs = limbs_from_ints([n], magnitudes.shape[-1])[0]
+    out = np.empty_like(magnitudes)
+    borrow = np.zeros(magnitudes.shape[:-1], dtype=np.uint64)
+    for i, n_limb in enumerate(n_limbs):
+        column = magnitudes[..., i]
+        difference = n_limb - column
+        out[..., i] = difference - borrow
+        borrow = ((column > n_limb) | (difference < borrow)).astype(np.uint64)
+    return out
+
+
+def to_messages(magnitudes: Limbs, negative: Flags, n: int, limbs: int) -> Limbs:
+    """Signed integers of magnitude below n -> their residues in [0, n), (*S, limbs of n).
+
+    No branch depends on a value; a zero must not be flagged negative.
+    """
+    if negative.size <= _FEW:
+        pairs = zip(ints_from_limbs(magnitudes), negative.flat, strict=True)
+        return limbs_from_ints([(-m if minus else m) % n for m, minus in pairs], limbs).reshape(*negative.shape, limbs)
+    wide = resize(magnitudes, limbs)
+    return np.where(negative[..., None], subtract_from(n, wide), wide)
+
+
+def from_messages(messages: Limbs, n: int, limit: int) -> tuple[Limbs, Flags, Flags]:
+    """Residues in [0, n) -> (magnitudes, negative, out_of_band): signed integers in [-limit, limit].
+
+    Elements flagged `out_of_band` lie in the guard band around n/2 and have no meaning.
+    """
+    not_negative = less_than(messages, limit + 1)
+    negative = ~less_than(messages, n - limit)
+    magnitudes = np.where(negative[..., None], subtract_from(n, messages), messages)
+    return magnitudes, negative, ~(not_negative | negative)
+
+
+def split_floats(values: NDArray[np.float64]) -> tuple[NDArray[np.uint64], Int64s, Flags]:
+    """Finite floats -> (mantissa, exponent, negative): |x| = mantissa * 2**exponent, mantissa 0 or of 53 bits."""
+    fraction, exponent = np.frexp(np.abs(values))
+    mantissa = np.ldexp(fraction, MANTISSA_BITS).astype(np.uint64)
+    return mantissa, exponent.astype(np.int64) - MANTISSA_BITS, values < 0
+
+
+def floats_to_grid(
+    values: NDArray[np.float64], exponent: int, bits: int, *, rounded: bool
+) -> tuple[Limbs, Flags, Flags, Flags]:
+    """Finite floats as multiples of 2**exponent -> (magnitudes, negative, exact, in_range).
+
+    `exact` is false where a value is no multiple of 2**exponent (rounded half to even if `rounded`, meaningless
+    otherwise), `in_range` where its magnitude as an integer is not below 2**bits.
+    """
+    mantissa, own, negative = split_floats(values)
+    down = np.clip(exponent - own, 0, MANTISSA_BITS + 2).astype(np.uint64)  # 55: every mantissa is below a half
+    kept = mantissa >> down
+    rest = mantissa - (kept << down)
+    exact = rest == 0
+    if rounded:
+        twice = rest << np.uint64(1)  # below 2**54, and 2**down at most 2**55
+        unit = np.uint64(1) << down
+        kept = kept + ((twice > unit) | ((twice == unit) & (kept & np.uint64(1) == 1)))
+    up = np.where(mantissa == 0, 0, np.maximum(own - exponent, 0))
+    # frexp again, since rounding may have carried into a new bit; kept <= 2**53 is exact as a float
+    length = np.frexp(kept.astype(np.float64))[1] + up
+    in_range = length <= bits
+    limbs = max(1, -(-bits // LIMB_BITS))
+    magnitudes = shift_left(np.where(in_range, kept, 0)[..., None], np.where(in_range, up, 0), limbs)
+    return magnitudes, negative & (kept != 0), exact, in_range
+
+
+def to_floats(magnitudes: Limbs, negative: Flags, exponents: int | Int64s) -> NDArray[np.float64]:
+    """±magnitude * 2**exponent, correctly rounded (half to even) to binary64; too large gives an infinity."""
+    shape = negative.shape
+    set_limbs = magnitudes != 0
+    top = magnitudes.shape[-1] - 1 - np.argmax(set_limbs[..., ::-1], axis=-1)[..., None]
+    high = np.take_along_axis(magnitudes, top, -1)[..., 0]
+    below = np.maximum(top - 1, 0)
+    low = np.where(top > 0, np.take_along_axis(magnitudes, below, -1), np.uint64(0))[..., 0]
+    seen = np.logical_or.accumulate(set_limbs, axis=-1)
+    sticky = ((top > 1) & np.take_along_axis(seen, np.maximum(top - 2, 0), -1))[..., 0]
+    upper_half = (high >> np.uint64(32)).astype(np.float64)  # 32 bits a time are exact in a float
+    lower_half = (high & np.uint64(0xFFFFFFFF)).astype(np.float64)
+    length = np.where(upper_half > 0, np.frexp(upper_half)[1] + 32, np.frexp(lower_half)[1]).astype(np.int64)
+    lead = np.where(high == 0, 0, LIMB_BITS - length).astype(np.uint64)
+    # The 64 leading bits, the last one sticky: rounding to odd first makes the conversion below round once.
+    word = (high << lead) | ((low >> (np.uint64(LIMB_BITS - 1) - np.minimum(lead, 63))) >> np.uint64(1))
+    rest = (low << lead != 0) | sticky
+    word |= rest.astype(np.uint64)
+    scale = np.int64(LIMB_BITS) * top[..., 0] - lead.astype(np.int64) + np.asarray(exponents, dtype=np.int64)
+    with np.errstate(over="ignore", under="ignore"):  # an infinity is the caller's to report; see below for tiny ones
+        out = np.asarray(np.ldexp(word.astype(np.float64), scale)).reshape(shape)
+        out = np.where(negative, -out, out)
+    # A subnormal result would be rounded twice: those few go through exact rationals, one by one.
+    tiny = (scale + LIMB_BITS < _SMALLEST_NORMAL_EXPONENT) & (high != 0)
+    if tiny.any():
+        powers = np.broadcast_to(np.asarray(exponents, dtype=np.int64), shape)[tiny]
+        exact = to_fractions(to_ints(magnitudes[tiny], negative[tiny]), powers.tolist())
+        out[tiny] = [float(value) for value in exact]
+    return out
+
+
+def to_ints(magnitudes: Limbs, negative: Flags) -> list[int]:
+    """Flat list of signed Python integers, C order."""
+    return [-m if minus else m for m, minus in zip(ints_from_limbs(magnitudes), negative.flat, strict=True)]
+
+
+def to_fractions(values: Sequence[int], exponents: Sequence[int]) -> list[Fraction]:
+    """Flat list of value * 2**exponent."""
+    return [Fraction(v << e) if e >= 0 else Fraction(v, 1 << -e) for v, e in zip(values, exponents, strict=True)]
+
+
+def from_ints(values: Sequence[int], shape: tuple[int, ...], limbs: int) -> tuple[Limbs, Flags]:
+    """Signed Python integers below 2**(64*limbs) in magnitude -> (magnitudes, negative) of the given shape."""
+    magnitudes = limbs_from_ints([abs(v) for v in values], limbs).reshape(*shape, limbs)
+    return magnitudes, np.array([v < 0 for v in values], dtype=np.bool_).reshape(shape)
