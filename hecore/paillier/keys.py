@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from hecore.backends.protocol import IntegerBackend
     from hecore.paillier.ciphertext import EncryptedArray
+    from hecore.paillier.encoding import EncodingChoice
+    from hecore.paillier.encryption import Progress
     from hecore.paillier.pool import ObfuscatorPool
 
 _MAX_INTEGER_BYTES = MAX_KEY_BITS // 8
@@ -158,18 +160,26 @@ class PublicKey:
 
     # -- use ---------------------------------------------------------------------------------------------
 
-    def encrypt(self, values: ArrayLike, *, encoding: Any = None, pool: ObfuscatorPool | None = None) -> EncryptedArray:
+    def encrypt(
+        self,
+        values: ArrayLike,
+        *,
+        encoding: EncodingChoice | None = None,
+        pool: ObfuscatorPool | None = None,
+        progress: Progress | None = None,
+    ) -> EncryptedArray:
         """Encrypt numbers of any shape; `hecore.paillier.encryption.encrypt` states ranges, encodings and errors.
 
-        `pool` supplies obfuscators made in advance for this key. Raises KeyMismatchError for a pool of another key.
+        `pool` supplies obfuscators made in advance for this key; `progress` is told how
+        many values are done. Raises KeyMismatchError for a pool of another key.
         """
         from hecore.paillier.encryption import encrypt  # it builds on this module
 
         if pool is None:
-            return encrypt(self, values, partial(public_obfuscators, self), encoding=encoding)
+            return encrypt(self, values, partial(public_obfuscators, self), encoding=encoding, progress=progress)
         if pool.public_key != self:
             raise KeyMismatchError("cannot encrypt with this pool: its obfuscators belong to another key")
-        return encrypt(self, values, pool.take_on, encoding=encoding)
+        return encrypt(self, values, pool.take_on, encoding=encoding, progress=progress)
 
     def raw_encrypt_unrandomised_insecure(self, message: int) -> int:
         """1 + message*n, which anybody reads back as (c-1)/n: NOT an encryption until an obfuscator multiplies it.
@@ -289,13 +299,20 @@ class SecretKey:
             self._fixed_bases.setdefault(backend, (base_p, base_q))
         return self._fixed_bases[backend]
 
-    def encrypt(self, values: ArrayLike, *, encoding: Any = None, pool: ObfuscatorPool | None = None) -> EncryptedArray:
+    def encrypt(
+        self,
+        values: ArrayLike,
+        *,
+        encoding: EncodingChoice | None = None,
+        pool: ObfuscatorPool | None = None,
+        progress: Progress | None = None,
+    ) -> EncryptedArray:
         """As `PublicKey.encrypt`, faster: obfuscators by way of p^2 and q^2."""
         from hecore.paillier.encryption import encrypt  # it builds on this module
 
         if pool is not None:
-            return self.public_key.encrypt(values, encoding=encoding, pool=pool)
-        return encrypt(self.public_key, values, partial(own_obfuscators, self), encoding=encoding)
+            return self.public_key.encrypt(values, encoding=encoding, pool=pool, progress=progress)
+        return encrypt(self.public_key, values, partial(own_obfuscators, self), encoding=encoding, progress=progress)
 
     def decrypt(self, array: EncryptedArray, *, exact: bool = False) -> Any:
         """The numbers in `array`, an ndarray of its shape; `hecore.paillier.encryption.decrypt` states the rest."""
