@@ -131,7 +131,9 @@ def current() -> IntegerBackend:
     chosen = _current.get()
     if chosen is not None:
         return chosen
-    name = os.environ.get(ENVIRONMENT_VARIABLE) or AUTO
+    name = os.environ.get(ENVIRONMENT_VARIABLE)
+    if not name:
+        return get(AUTO)
     try:
         return get(name)
     except BackendUnavailableError as error:
