@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from hecore.paillier import PublicKey, SecretKey
 
-LANE_VARIABLE = "HECORE_CPU"  # chosen for a whole run: `HECORE_CPU=portable make test`
+LANE_VARIABLES = ("HECORE_CPU", "HECORE_TEST_DEVICE")  # chosen for a whole run: `HECORE_CPU=portable make test`
 
 
 def pytest_configure() -> None:
     """What a developer exported for daily work must not decide what the tests test."""
-    for name in [name for name in os.environ if name.startswith("HECORE_") and name != LANE_VARIABLE]:
+    for name in [name for name in os.environ if name.startswith("HECORE_") and name not in LANE_VARIABLES]:
         del os.environ[name]
 
 
@@ -26,11 +26,11 @@ def pytest_report_header() -> list[str]:
     """Say which devices this run can test, so that a missing one is seen."""
     from hecore.backends.registry import devices
 
-    lane = os.environ.get(LANE_VARIABLE, "chosen at run time")
-    return [f"{LANE_VARIABLE}: {lane}"] + [
-        f"device {info.name}: {info.device if info.available else f'not available, {info.reason}'}"
-        for info in devices()
+    lane = [f"{name}={os.environ[name]}" for name in LANE_VARIABLES if name in os.environ]
+    found = [
+        f"{info.name} ({info.device if info.available else f'not available: {info.reason}'})" for info in devices()
     ]
+    return [f"hecore devices: {', '.join(found)}", *lane]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -38,7 +38,7 @@ def test_files_stay_small(checkout: Path) -> None:
 
 def test_a_long_file_is_seen(copied_checkout: Path) -> None:
     (copied_checkout / "kernels" / "long.py").write_text("x = 1\n" * (MAX_LINES + 1))
-    assert too_long(copied_checkout) == ["kernels/long.py: 501 lines"]
+    assert "kernels/long.py: 501 lines" in too_long(copied_checkout)
 
 
 @pytest.mark.parametrize(
