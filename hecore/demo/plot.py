@@ -1,0 +1,48 @@
+"""Loss and ROC curves of one run as a picture. The only file of the demo that imports matplotlib, inside a function."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hecore.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from hecore.demo.report import Report
+
+
+def plot(report: Report) -> bytes:
+    """PNG: the loss of each batch under encryption and in floats, and the ROC curve of each model.
+
+    Raises MissingExtraError without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure  # without pyplot: no display, no global state
+    except ImportError as error:
+        raise MissingExtraError("matplotlib is not installed: pip install hecore[demo]") from error
+
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    aucs = {"encrypted": report.auc, "floats": report.auc_floats, "scikit-learn": report.auc_sklearn}
+    styles = {"encrypted": "-", "floats": "--", "scikit-learn": ":"}
+    for curve in report.curves:
+        if curve.losses is not None:
+            left.plot(np.arange(1, len(curve.losses) + 1), curve.losses, styles[curve.name], label=curve.name)
+        order = np.argsort(-curve.scores, kind="stable")
+        positive = report.labels[order] > 0
+        right.plot(
+            np.concatenate([[0.0], np.cumsum(~positive) / np.sum(~positive)]),
+            np.concatenate([[0.0], np.cumsum(positive) / np.sum(positive)]),
+            styles[curve.name],
+            label=f"{curve.name}, AUC {aucs[curve.name]:.4f}",
+        )
+    left.set(xlabel="batch", ylabel="logistic loss (Taylor)", title="Training loss")
+    right.set(xlabel="false positive rate", ylabel="true positive rate", title="Held-out rows")
+    left.legend()
+    right.legend(loc="lower right")
+    figure.suptitle(f"{report.dataset}, {report.rows} rows, Paillier {report.options.key_bits} bits")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
