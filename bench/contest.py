@@ -63,11 +63,14 @@ def rehearse(contestant: Contestant) -> Rehearsal:
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     busy = cpu / wall if wall > BUSY_SECONDS else None
     wrong = contestant.check(result)
-    if wrong:
-        return Rehearsal(f"{contestant.name}: {wrong}", busy)
-    if busy is not None and busy > BUSY_LIMIT * contestant.threads:
-        return Rehearsal(f"{contestant.name} used {busy:.2f} cores, allowed {contestant.threads}", busy)
-    return Rehearsal(None, busy)
+    return Rehearsal(f"{contestant.name}: {wrong}" if wrong else too_many_threads(contestant, busy), busy)
+
+
+def too_many_threads(contestant: Contestant, cpu_per_wall: float | None) -> str | None:
+    """What to say of a contestant that kept more cores busy than its row allows; None where it did not."""
+    if cpu_per_wall is None or cpu_per_wall <= BUSY_LIMIT * contestant.threads:
+        return None
+    return f"{contestant.name} used {cpu_per_wall:.2f} cores, allowed {contestant.threads}"
 
 
 def measure(

@@ -21,14 +21,17 @@ from numpy.typing import NDArray
 from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
 from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.arith.primes import random_blum_primes
-from hecore.arith.random import random_below
+from hecore.arith.random import random_below, random_limbs
 from hecore.backends import registry
-from hecore.backends.protocol import ExponentArray, IntegerBackend
+from hecore.backends.protocol import ExponentArray, IntegerBackend, Limbs, ResidueArray
+from hecore.bench.results import LANES
 from hecore.errors import ParameterError
 
 SUSPICIOUS, CERTAIN = 4.5, 10.0
 PERCENTILES = (100, 99, 95, 90, 75, 50)  # crops: the upper tail is the machine's, not the kernel's
-VARIANTS = 32  # random inputs prepared in advance; the fixed class has as many copies, so that caches tell nothing
+VARIANTS = range(
+    32
+)  # random inputs prepared in advance; the fixed class has as many copies, so that caches tell nothing
 CONTROL = "control: Python pow"
 
 
@@ -98,7 +101,7 @@ def examine(subject: Subject, samples: int) -> Finding:
     gc.disable()
     try:
         for i, is_random in enumerate(order):
-            prepared = (subject.random if is_random else subject.fixed)[i % VARIANTS]
+            prepared = (subject.random if is_random else subject.fixed)[i % len(VARIANTS)]
             start = time.perf_counter_ns()
             subject.run(prepared)
             times[i] = time.perf_counter_ns() - start
@@ -108,54 +111,59 @@ def examine(subject: Subject, samples: int) -> Finding:
 
 
 def subjects(backend: IntegerBackend, crt: CrtModulus) -> list[Subject]:
-    """The control and every operation that the protocol calls constant time in a secret.
+    """The control, and every operation that the protocol calls constant time in a secret.
 
-    Fixed exponents are as sparse as can be: a single top bit. A kernel that skips zeros is fastest there.
+    The fixed class is as easy as inputs get: exponents with a single bit, residues and messages 0 and 1. A kernel
+    that skips zeros or carries is fastest there.
     """
     half, full = crt.p_squared, crt.n_squared
     bits = half.bits // 2
-    lanes = 8
-    base_half = _random_residues(backend, half, lanes)
-    sparse = limbs_from_ints([1 << (bits - 1)], limbs_for_bits(bits))
-
-    def fixed_exponents(shape: tuple[int, ...]) -> list[ExponentArray]:
-        value = np.broadcast_to(sparse[0], (*shape, sparse.shape[1]))
-        return [ExponentArray(np.array(value), bits) for _ in range(VARIANTS)]
-
-    def random_exponents(shape: tuple[int, ...]) -> list[ExponentArray]:
-        return [backend.random_exponents(shape, bits) for _ in range(VARIANTS)]
-
+    base = _residues(backend, half, _random_integers(half))
     table = backend.fixed_base_table(random_below(full.value - 2) | 1, full, bits, memory_budget=1 << 20)
-    zeros = [np.zeros((lanes, crt.n.limbs), dtype=np.uint64) for _ in range(VARIANTS)]
-    messages = [limbs_from_ints([random_below(crt.n.value) for _ in range(lanes)], crt.n.limbs) for _ in zeros]
-    ones = [backend.upload(limbs_from_ints([1] * lanes, half.limbs), half) for _ in range(VARIANTS)]
-    randoms = [_random_residues(backend, half, lanes) for _ in range(VARIANTS)]
-    control_exponents = [random_below(1 << bits) | 1 << (bits - 1) for _ in range(VARIANTS)]
+    column = _residues(backend, full, _random_integers(full))
+    sparse = 1 << (bits - 1)
+
+    def exponents(shape: tuple[int, ...]) -> tuple[list[ExponentArray], list[ExponentArray]]:
+        limbs = limbs_from_ints([sparse], limbs_for_bits(bits))[0]
+        fixed = [ExponentArray(np.array(np.broadcast_to(limbs, (*shape, limbs.size))), bits) for _ in VARIANTS]
+        return fixed, [backend.random_exponents(shape, bits) for _ in VARIANTS]
+
+    def residues(modulus: Modulus) -> tuple[list[ResidueArray], list[ResidueArray]]:
+        ones = [_residues(backend, modulus, [1] * LANES) for _ in VARIANTS]
+        return ones, [_residues(backend, modulus, _random_integers(modulus)) for _ in VARIANTS]
+
+    def power(e: ExponentArray) -> ResidueArray:
+        return backend.mod_exp(base, e)
+
+    def weighted(magnitudes: Limbs) -> ResidueArray:
+        signs = np.zeros(magnitudes.shape[:2], dtype=np.bool_)
+        return backend.multi_exp(column, magnitudes, signs, 31, constant_time=True)
+
+    def messages() -> tuple[list[Limbs], list[Limbs]]:
+        zeros = [np.zeros((LANES, crt.n.limbs), dtype=np.uint64) for _ in VARIANTS]
+        return zeros, [limbs_from_ints(_random_integers(crt.n), crt.n.limbs) for _ in VARIANTS]
+
+    zero_weights = [np.zeros((LANES, LANES, 1), dtype=np.uint64) for _ in VARIANTS]
+    weights = [random_limbs(LANES * LANES, 31).reshape(LANES, LANES, 1) for _ in VARIANTS]
+    odd_exponents = [random_below(sparse) | sparse for _ in VARIANTS]
     return [
-        Subject(CONTROL, lambda e: pow(3, e, half.value), [1 << (bits - 1)] * VARIANTS, control_exponents),
-        Subject(
-            "mod_exp, one exponent", lambda e: backend.mod_exp(base_half, e), fixed_exponents(()), random_exponents(())
-        ),
-        Subject(
-            "mod_exp, an exponent a lane",
-            lambda e: backend.mod_exp(base_half, e),
-            fixed_exponents((lanes,)),
-            random_exponents((lanes,)),
-        ),
-        Subject("mod_mul", lambda a: backend.mod_mul(a, a), ones, randoms),
-        Subject(
-            "fixed_base_exp",
-            lambda e: backend.fixed_base_exp(table, e),
-            fixed_exponents((lanes,)),
-            random_exponents((lanes,)),
-        ),
-        Subject("encode", lambda m: backend.encode(m, full), zeros, messages),
+        Subject(CONTROL, lambda e: pow(3, e, half.value), [sparse for _ in VARIANTS], odd_exponents),
+        Subject("mod_mul", lambda a: backend.mod_mul(a, base), *residues(half)),
+        Subject("mod_exp, one exponent", power, *exponents(())),
+        Subject("mod_exp, an exponent a lane", power, *exponents((LANES,))),
+        Subject("fixed_base_exp", lambda e: backend.fixed_base_exp(table, e), *exponents((LANES,))),
+        Subject("multi_exp, constant time", weighted, zero_weights, weights),
+        Subject("encode", lambda m: backend.encode(m, full), *messages()),
+        Subject("decrypt", lambda c: backend.decrypt(c, crt), *residues(full)),
     ]
 
 
-def _random_residues(backend: IntegerBackend, modulus: Modulus, count: int) -> Any:
-    limbs = limbs_from_ints([random_below(modulus.value) for _ in range(count)], modulus.limbs)
-    return backend.upload(limbs, modulus)
+def _random_integers(modulus: Modulus) -> list[int]:
+    return [random_below(modulus.value) for _ in range(LANES)]
+
+
+def _residues(backend: IntegerBackend, modulus: Modulus, values: Sequence[int]) -> ResidueArray:
+    return backend.upload(limbs_from_ints(values, modulus.limbs), modulus)
 
 
 def session(device: str, key_bits: int, samples: int) -> list[Finding]:

@@ -11,6 +11,8 @@ from hecore.errors import ParameterError
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 MISSING = "–"
+OURS = "hecore"
+FLOOR = ("of peak, executed", "of peak, schoolbook")
 
 
 def summary(row: Row) -> str:
@@ -77,17 +79,21 @@ def _machine_lines(results: Results) -> list[str]:
 
 
 def _row_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
-    rivals = list(dict.fromkeys(r.name for row in results.rows for r in row.rivals))
-    header = ["operation", "key", "per second", "per item", *(f"× {name}" for name in rivals), "executed", "schoolbook"]
+    """A column a peer; rivals within hecore (another form, one thread) share one, each named in its cell."""
+    rivals = dict.fromkeys(r.name for row in results.rows for r in row.rivals)
+    peers = [name for name in rivals if not name.startswith(OURS)]
+    header = ["operation", "key", "per second", "per item", *(f"× {name}" for name in peers), "× hecore's own", *FLOOR]
     body: list[Sequence[str]] = []
     for row in results.rows:
         key = f"{row.key_bits}" + (" (insecure)" if row.insecure else "")
         if row.ours is None or row.failures:
-            body.append([row.operation, key, "FAILED", "", *("" for _ in rivals), "", ""])
+            body.append([row.operation, key, "FAILED", *[""] * (len(header) - 3)])
             continue
-        ratios = [_number(row.ratio(name)) for name in rivals]
+        ratios = [_number(row.ratio(name)) for name in peers]
+        inner = [r.name for r in row.rivals if r.name.startswith(OURS)]
+        own = ", ".join(f"{_number(row.ratio(name))} {name.removeprefix(OURS).strip()}" for name in inner) or MISSING
         efficiencies = [_percent(row.efficiency(kind)) for kind in ("executed", "schoolbook")]
-        body.append([row.operation, key, rate(row.ours), _time(row.ours.median), *ratios, *efficiencies])
+        body.append([row.operation, key, rate(row.ours), _time(row.ours.median), *ratios, own, *efficiencies])
     return header, body
 
 

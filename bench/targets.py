@@ -38,7 +38,7 @@ class Verdict:
 def _ratio(operation: str, rival: str) -> Callable[[Results], float | None]:
     def measure(results: Results) -> float | None:
         row = results.row(operation, KEY_BITS)
-        return row.ratio(rival) if row else None
+        return row.ratio(rival) if row and not row.failures else None
 
     return measure
 
@@ -46,7 +46,7 @@ def _ratio(operation: str, rival: str) -> Callable[[Results], float | None]:
 def _efficiency(operation: str) -> Callable[[Results], float | None]:
     def measure(results: Results) -> float | None:
         row = results.row(operation, KEY_BITS)
-        efficiency = row.efficiency("executed") if row else None
+        efficiency = row.efficiency("executed") if row and not row.failures else None
         return None if efficiency is None else 100 * efficiency
 
     return measure
