@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from hecore.paillier import PublicKey, SecretKey
 
-LANE_VARIABLES = ("HECORE_CPU", "HECORE_TEST_DEVICE")  # chosen for a whole run: `HECORE_CPU=portable make test`
+# Chosen for a whole run (`HECORE_CPU=portable make test`), or of no consequence for what is tested.
+LANE_VARIABLES = ("HECORE_CPU", "HECORE_TEST_DEVICE", "HECORE_CACHE_DIR")
 
 
 def pytest_configure() -> None:
