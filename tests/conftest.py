@@ -39,7 +39,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     """Run each test in a context of its own: what it chose with `hecore.use` ends with it."""
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
-    contextvars.copy_context().run(pyfuncitem.obj, **arguments)
+    result = contextvars.copy_context().run(pyfuncitem.obj, **arguments)
+    assert result is None, "a test asserts; what it returns nobody reads"
     return True
 
 
