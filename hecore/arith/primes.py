@@ -47,7 +47,7 @@ def is_prime(n: int) -> bool:
     """Whether n is prime: trial division, then Miller-Rabin with 64 random bases from the OS CSPRNG.
 
     A prime is never rejected. Any composite, also one chosen by an adversary, is accepted with probability at
-    most 4**-64 = 2**-128 over the bases (Rabin 1980, theorem 1). GMP's own test is not used: its bases are
+    most 4**-64 = 2**-128 over the bases (Rabin 1980). GMP's own test is not used: its bases are
     predictable, so that its bound does not hold against an adversary.
     """
     if n < 2:
@@ -82,7 +82,7 @@ def minimum_distance(prime_bits: int) -> int:
 def random_blum_primes(key_bits: int) -> tuple[int, int]:
     """Two distinct secret primes p, q of key_bits/2 bits each, with p*q of exactly key_bits bits.
 
-    p = q = 3 mod 4 and gcd(p-1, q-1) = 2, which Damgard, Jurik and Nielsen (2010, section 4.2) ask of a Blum
+    p = q = 3 mod 4 and gcd(p-1, q-1) = 2, which Damgard, Jurik and Nielsen (2010) ask of a Blum
     modulus, and |p - q| > `minimum_distance(key_bits // 2)`. Every candidate is drawn afresh and uniformly
     from the OS CSPRNG (no search upwards from a random start, which would favour primes after long gaps);
     each prime is at least 2**(key_bits/2 - 1/2), so that the product never falls short of key_bits bits.
@@ -96,13 +96,14 @@ def random_blum_primes(key_bits: int) -> tuple[int, int]:
     half = key_bits // 2
     while True:
         p = _random_candidate(half)
-        if is_prime(p):
-            break
-    while True:
-        q = _random_candidate(half)
-        # The cheap conditions first: they do not depend on q being prime.
-        if abs(p - q) > minimum_distance(half) and gcd(p - 1, q - 1) == 2 and is_prime(q):
-            return p, q
+        if not is_prime(p):
+            continue
+        # About half/2 candidates are needed. Only a toy size leaves a p without any partner (211 at 16 bits).
+        for _ in range(64 * half):
+            q = _random_candidate(half)
+            # The cheap conditions first: they do not depend on q being prime.
+            if abs(p - q) > minimum_distance(half) and gcd(p - 1, q - 1) == 2 and is_prime(q):
+                return p, q
 
 
 def _random_candidate(bits: int) -> int:
