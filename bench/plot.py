@@ -60,7 +60,10 @@ def _bars(ax: Any, rows: list[Row]) -> None:
                 continue
             x = j + (i - (len(names) - 1) / 2) * width
             ax.bar(x, 1 / timing.median, width * 0.94, color=COLOURS[name], label=name if j == 0 else None)
-            ax.text(x, 1 / timing.median, rate(timing), ha="center", va="bottom", fontsize=7, rotation=90)
+            ax.annotate(
+                rate(timing), (x, 1 / timing.median), (0, 2), textcoords="offset points",
+                ha="center", va="bottom", fontsize=7, rotation=90,
+            )  # fmt: skip
     ax.set_yscale("log")
     ax.margins(y=0.18)
     ax.set_xticks(range(len(rows)), [LABELS[row.operation] for row in rows])
@@ -74,7 +77,9 @@ def _lines(ax: Any, results: Results, sizes: list[int]) -> None:
             points = [(r.key_bits, t) for r in rows if (t := r.ours if name == "hecore" else r.rival(name))]
             if points:
                 xs, ys = [bits for bits, _ in points], [1 / t.median for _, t in points]
-                ax.plot(xs, ys, style, marker="o", ms=4, color=colour, label=f"{name} {operation}")
+                ax.plot(xs, ys, style, marker="o", ms=4, color=colour)
+        ax.plot([], [], style, color="#555", label=operation)  # the colours are the bars' own
+
     ax.set_yscale("log")
     ax.set_xticks(sizes, [f"{bits}" + ("\ninsecure" if bits < PREFERRED_KEY_BITS else "") for bits in sizes])
     _frame(ax)
