@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from hecore.bench.peers import gmp, mpz
 from hecore.bench.workbench import OURS, Workbench
 
 EXPONENT_WINDOW = 5  # of mod_exp
+NO_GMP = {"gmp": "gmpy2 is not installed: pip install gmpy2"}
 
 
 def _moduli(key_bits: int) -> tuple[Modulus, Modulus]:
@@ -60,7 +62,7 @@ def _products(bench: Workbench, key_bits: int) -> tuple[dict[str, Contestant], d
         ),
     }
     if gmpy2 is None:
-        return contestants, {"gmp": "gmpy2 is not installed: pip install gmpy2"}
+        return contestants, NO_GMP
     gx, gy, modulus = mpz(xs), mpz(ys), gmpy2.mpz(square.value)
     contestants["gmp"] = gmp(lambda: [x * y % modulus for x, y in zip(gx, gy, strict=True)], products)
     contestants["gmp squaring"] = gmp(lambda: [x * x % modulus for x in gx], squares)
@@ -103,6 +105,26 @@ def mod_exp_public(bench: Workbench, key_bits: int) -> Case:
     return _exponentiation(bench, "mod_exp_public", key_bits, key_bits, secret=False)
 
 
+def fixed_base(bench: Workbench, key_bits: int) -> Case:
+    """One public base, secret exponents of half the key's bits, modulo n^2: the core of encryption."""
+    _, modulus = _moduli(key_bits)
+    bits, count = key_bits // 2, bench.plan.items(OURS, "fixed_base", key_bits)
+    base = residues(1, modulus.value, seed=5)[0]
+    start = time.perf_counter()
+    table = bench.backend.fixed_base_table(base, modulus, bits)
+    setup = {f"table of {table.nbytes / 1e6:.1f} MB": time.perf_counter() - start}
+    exponents = residues(count, 1 << bits, seed=6)
+    array = ExponentArray.from_ints(exponents, bits)
+    few = bench.plan.items("gmp", "fixed_base", key_bits)
+    expected = [powmod(base, e, modulus.value) for e in exponents]
+    ours = _residue_contestant(bench, OURS, lambda: bench.backend.fixed_base_exp(table, array), expected)
+    case = Case(replace(ours, setup_seconds=setup), "power")
+    if gmpy2 is None:
+        return replace(case, absent=NO_GMP)
+    b, m, gexponents = gmpy2.mpz(base), gmpy2.mpz(modulus.value), mpz(exponents[:few])
+    return replace(case, rivals=(gmp(lambda: [gmpy2.powmod_sec(b, e, m) for e in gexponents], expected[:few]),))
+
+
 def _exponentiation(bench: Workbench, operation: str, root_bits: int, exponent_bits: int, *, secret: bool) -> Case:
     _, modulus = _moduli(root_bits)
     key_bits = 2 * root_bits if secret else root_bits
@@ -115,7 +137,7 @@ def _exponentiation(bench: Workbench, operation: str, root_bits: int, exponent_b
     ours = _residue_contestant(bench, OURS, lambda: run(array, shared), expected)
     case = Case(ours, "power", work=floor.power(root_bits, exponent_bits, EXPONENT_WINDOW))
     if gmpy2 is None:
-        return replace(case, absent={"gmp": "gmpy2 is not installed: pip install gmpy2"})
+        return replace(case, absent=NO_GMP)
     few = bench.plan.items("gmp", operation, key_bits)
     gbases, e, m = mpz(bases[:few]), gmpy2.mpz(exponent), gmpy2.mpz(modulus.value)
     gmp_power = gmpy2.powmod_sec if secret else gmpy2.powmod  # equal protection against equal protection

@@ -11,7 +11,14 @@ from hecore.bench.workbench import Workbench
 Build = Callable[[Workbench, int], Case]
 
 SUITES: dict[str, tuple[Build, ...]] = {
-    "modular": (modular.mod_mul_plain, modular.mod_mul, modular.mod_sqr, modular.mod_exp, modular.mod_exp_public),
+    "modular": (
+        modular.mod_mul_plain,
+        modular.mod_mul,
+        modular.mod_sqr,
+        modular.mod_exp,
+        modular.mod_exp_public,
+        modular.fixed_base,
+    ),
     "encrypt": (scheme.encrypt, scheme.encrypt_own, scheme.encrypt_one),
     "decrypt": (scheme.decrypt, scheme.decrypt_one),
     "add": (scheme.add, scheme.add_one),
