@@ -142,8 +142,18 @@ borrow = _operation(lanes, 1, lambda b, x: b.ashr(x, constant(DIGIT_BITS)))
 sign = _operation(lanes, 1, lambda b, x: b.ashr(x, constant(63)))
 shift_left = _operation(lanes, 2, lambda b, x, y: b.shl(x, y))
 shift_right = _operation(lanes, 2, lambda b, x, y: b.lshr(x, y))
-# where x == y: z, else w; a mask register, never a branch
-select_equal = _operation(lanes, 4, lambda b, x, y, z, w: b.select(b.icmp_unsigned("==", x, y), z, w))
+
+
+def _emit_select_equal(b: ir.IRBuilder, x: Any, y: Any, z: Any, w: Any) -> Any:
+    if IFMA:
+        return b.select(b.icmp_unsigned("==", x, y), z, w)
+    # (x ^ y) - 1 is negative just where x == y, for words below 2^63; a mask, since LLVM may branch on a scalar select
+    mask = b.ashr(b.sub(b.xor(x, y), constant(1)), constant(63))
+    return b.xor(w, b.and_(b.xor(z, w), mask))
+
+
+# z where x == y, else w, for x and y below 2^63; never a branch
+select_equal = _operation(lanes, 4, _emit_select_equal)
 
 
 @intrinsic
@@ -175,3 +185,91 @@ def splat(_typing: Any, value: Any) -> Any:
         return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
 
     return lanes(types.uint64), codegen
+
+
+@intrinsic
+def permute16(_typing: Any, low: Any, index: Any, high: Any) -> Any:
+    """Per lane, entry index mod 16 of the sixteen words in `low` and `high`: one vpermi2q (eight lanes only)."""
+
+    def codegen(_context: Any, b: ir.IRBuilder, _signature: Any, args: Any) -> Any:
+        if not IFMA:
+            raise AssertionError("permute16 exists for eight lanes only")
+        kind = ir.FunctionType(WORD, [WORD, WORD, WORD])
+        return b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.x86.avx512.vpermi2var.q.512"), args)
+
+    return lanes(lanes, lanes, lanes), codegen
+
+
+def _emit_transpose(b: ir.IRBuilder, rows: list[Any]) -> list[Any]:
+    """An 8x8 transpose of 64-bit words in three rounds of eight two-source shuffles."""
+    for step in (1, 2, 4):
+        out = [None] * LANES
+        for i in range(LANES):
+            if i & step:
+                continue
+            upper, lower = rows[i], rows[i | step]
+            even = [j if not j & step else (j ^ step) + LANES for j in range(LANES)]
+            odd = [j | step if not j & step else j + LANES for j in range(LANES)]
+            kind = ir.VectorType(I32, LANES)
+            out[i] = b.shuffle_vector(upper, lower, ir.Constant(kind, even))
+            out[i | step] = b.shuffle_vector(upper, lower, ir.Constant(kind, odd))
+        rows = out
+    return rows
+
+
+@intrinsic
+def transpose_in(_typing: Any, destination: Any, rows: Any, digit: Any) -> Any:
+    """Eight digits (one, with one lane) of each lane's row, from `digit` on, into vectors at `destination`.
+
+    `rows` is the address of LANES row addresses; rows are public addresses of element-major memory.
+    """
+
+    def codegen(context: Any, b: ir.IRBuilder, _signature: Any, args: Any) -> Any:
+        target, table, start = args
+        sources = []
+        for k in range(LANES):
+            row = b.load(b.inttoptr(b.add(table, ir.Constant(I64, 8 * k)), I64.as_pointer()))
+            address = b.add(row, b.mul(start, ir.Constant(I64, 8)))
+            sources.append(b.load(b.inttoptr(address, WORD.as_pointer()), align=8))
+        for j, value in enumerate(_emit_transpose(b, sources) if IFMA else sources):
+            emit_store(b, target, j, value)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def transpose_out(_typing: Any, source: Any, rows: Any, digit: Any) -> Any:
+    """The inverse of `transpose_in`: vectors at `source` into each lane's row, from `digit` on."""
+
+    def codegen(context: Any, b: ir.IRBuilder, _signature: Any, args: Any) -> Any:
+        address, table, start = args
+        values = [emit_load(b, address, j) for j in range(LANES)]
+        for k, value in enumerate(_emit_transpose(b, values) if IFMA else values):
+            row = b.load(b.inttoptr(b.add(table, ir.Constant(I64, 8 * k)), I64.as_pointer()))
+            target = b.add(row, b.mul(start, ir.Constant(I64, 8)))
+            b.store(value, b.inttoptr(target, WORD.as_pointer()), align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def peek(_typing: Any, address: Any) -> Any:
+    """The uint64 at `address`: public data only."""
+
+    def codegen(_context: Any, b: ir.IRBuilder, _signature: Any, args: Any) -> Any:
+        return b.load(b.inttoptr(args[0], I64.as_pointer()))
+
+    return types.uint64(types.intp), codegen
+
+
+@intrinsic
+def poke(_typing: Any, address: Any, value: Any) -> Any:
+    """Write a uint64 at `address`."""
+
+    def codegen(context: Any, b: ir.IRBuilder, _signature: Any, args: Any) -> Any:
+        b.store(args[1], b.inttoptr(args[0], I64.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.uint64), codegen

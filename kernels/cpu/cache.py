@@ -1,0 +1,154 @@
+"""`kernel`, `shared` and `inner`: Numba functions with the project's compile flags and a private on-disk cache.
+
+Numba's own cache keys a function by its own file alone: an edited helper leaves stale machine code behind. Here
+the cache folder's name is a digest of every kernel source, the versions of Numba and llvmlite, the CPU and the
+chosen code path, so that any change starts an empty folder. The folder is private (0700) and refused if it is not:
+whoever can write there can run code here. Where nothing is writable, kernels work uncached and one warning says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from llvmlite import binding
+from numba.core import types
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.ccallback import CFunc
+
+from hecore.kernels.cpu.vector import LANES
+
+_published: list[CFunc] = []  # keeps shared machine code alive for the life of the process
+_FLAGS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+
+
+@cache
+def source_digest() -> str:
+    """Digest of everything the machine code depends on."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).resolve().parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    features = binding.get_host_cpu_features().flatten()
+    facts = (numba.__version__, llvmlite.__version__, binding.get_host_cpu_name(), features, str(LANES))
+    digest.update("\0".join(facts).encode())
+    return digest.hexdigest()[:32]
+
+
+def _candidates() -> list[Path]:
+    chosen = os.environ.get("HECORE_CACHE_DIR")
+    if chosen:
+        return [Path(chosen)]
+    home = os.environ.get("XDG_CACHE_HOME")
+    found = [Path(home) / "hecore"] if home else []
+    try:
+        found.append(Path.home() / ".cache" / "hecore")
+    except RuntimeError:  # no home directory: the temporary folder below is left
+        found = list(found)
+    return [*found, Path(tempfile.gettempdir()) / f"hecore-{os.getuid() if hasattr(os, 'getuid') else 'user'}"]
+
+
+def _private(folder: Path) -> bool:
+    """Create `folder` for this user alone; False where it cannot be, or is not ours alone."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = folder.lstat()
+        if not stat.S_ISDIR(state.st_mode):
+            return False
+        if hasattr(os, "getuid") and (state.st_uid != os.getuid() or state.st_mode & 0o077):
+            return False
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@cache
+def cache_folder() -> Path | None:
+    """The folder for this build of the kernels, or None (with one warning) where none can be written."""
+    for base in _candidates():
+        folder = base / "kernels" / source_digest()
+        if _private(base) and _private(base / "kernels") and _private(folder):
+            return folder
+    warnings.warn(
+        "hecore found no private writable folder for compiled kernels and will compile them in every process; "
+        "set HECORE_CACHE_DIR to a folder that only you can write",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+class _Locator(_CacheLocator):  # type: ignore[misc]
+    """Where Numba keeps one function's index and machine code."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+
+    def ensure_cache_path(self) -> None:
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+
+    def get_cache_path(self) -> str:
+        return self._folder
+
+    def get_source_stamp(self) -> str:
+        return source_digest()
+
+    def get_disambiguator(self) -> str:
+        return str(LANES)
+
+    @classmethod
+    def from_function(cls, _function: Any, _path: str) -> _Locator | None:
+        folder = cache_folder()
+        return None if folder is None else cls(folder)
+
+
+class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (_Locator,)
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    _impl_class = _Implementation
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """A function that kernels call."""
+    return numba.njit(**_FLAGS)(function)
+
+
+def shared(arguments: int) -> Callable[[Callable[..., None]], Any]:
+    """A function of `arguments` words (addresses and counts) that is compiled once and called by symbol.
+
+    Numba copies an `inner` function into the machine code of every kernel that uses it, which for the Montgomery
+    row passes would multiply compile time by the number of kernels. A shared one is compiled on import (or read
+    from the cache) and published to the linker under its own name.
+    """
+
+    def decorate(function: Callable[..., None]) -> Any:
+        words = (types.intp,) * arguments
+        compiled = CFunc(function, (words, types.void), {}, dict(_FLAGS))
+        if cache_folder() is not None:
+            compiled._cache = _Cache(function)
+        compiled.compile()
+        symbol = f"hecore_{function.__name__}"
+        binding.add_symbol(symbol, compiled.address)
+        _published.append(compiled)
+        return types.ExternalFunction(symbol, types.void(*words))
+
+    return decorate
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """An entry point: compiled on first use, kept on disk, called without the GIL."""
+    dispatcher = numba.njit(**_FLAGS)(function)
+    if cache_folder() is not None:
+        dispatcher._cache = _Cache(function)
+    return dispatcher

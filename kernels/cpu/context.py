@@ -1,0 +1,152 @@
+"""The constants of a modulus, laid out for the kernels: one array of digit vectors a modulus, made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hecore.arith.integers import invert
+from hecore.arith.modulus import CrtModulus, Modulus
+from hecore.kernels.cpu.batch import row_words
+from hecore.kernels.cpu.elements import PLAIN, SQUARE, context_vectors, digits_for
+from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, LANES
+
+Vectors = NDArray[np.uint64]
+
+
+def digits_of(value: int, count: int) -> list[int]:
+    return [(value >> (DIGIT_BITS * i)) & DIGIT_MASK for i in range(count)]
+
+
+def broadcast(digits: list[int]) -> Vectors:
+    """One vector a digit, the same in every lane; 64-byte aligned."""
+    out = empty_vectors(len(digits))
+    out.reshape(len(digits), LANES)[:] = np.array(digits, dtype=np.uint64)[:, None]
+    return out
+
+
+def empty_vectors(count: int) -> Vectors:
+    """Room for `count` vectors at a 64-byte boundary."""
+    raw = np.empty(count * LANES + 8, dtype=np.uint64)
+    start = (-raw.ctypes.data // 8) % 8
+    return raw[start : start + count * LANES]
+
+
+def empty_rows(count: int, words: int) -> Vectors:
+    """(count, words) with rows at 64-byte boundaries (`words` is a multiple of 8)."""
+    raw = np.empty(count * words + 8, dtype=np.uint64)
+    start = (-raw.ctypes.data // 8) % 8
+    return raw[start : start + count * words].reshape(count, words)
+
+
+def bias_columns(n: int, length: int) -> list[int]:
+    """A multiple of n, at least R and below R + n + 2^(52(L-1)+1), with every column at least 2^52 - 1.
+
+    Columns are not digits: the top one holds what does not fit below.
+    """
+    floor = sum(DIGIT_MASK << (DIGIT_BITS * i) for i in range(length)) + 1
+    rest = -(-floor // n) * n - (floor - 1)
+    columns = [DIGIT_MASK + digit for digit in digits_of(rest, length)]
+    columns[-1] += (rest >> (DIGIT_BITS * length)) << DIGIT_BITS
+    return columns
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Context:
+    """One modulus as the kernels see it: L digits a component, R = 2^(52 L), element kind and constants."""
+
+    kind: int
+    length: int
+    root: int  # n of n^2, or the modulus itself
+    value: int
+    constants: Vectors
+    to0: Vectors  # R^2, R^3 in element form: into Montgomery form
+    to1: Vectors
+
+    @property
+    def radix(self) -> int:
+        return 1 << (DIGIT_BITS * self.length)
+
+    @property
+    def digits(self) -> int:
+        return self.length if self.kind == PLAIN else 2 * self.length
+
+    @property
+    def row_words(self) -> int:
+        return row_words(self.length, self.kind)
+
+    def element(self, value: int) -> list[int]:
+        """The digits of value mod the modulus: x, or x0 then x1 of x0 + x1*n."""
+        value %= self.value
+        if self.kind == PLAIN:
+            return digits_of(value, self.length)
+        high, low = divmod(value, self.root)
+        return digits_of(low, self.length) + digits_of(high, self.length)
+
+
+def make_context(modulus: Modulus, length: int | None = None) -> Context:
+    """Constants for `modulus`; `length` overrides L upwards, so that two factors share one."""
+    root = modulus.square_of or modulus
+    n = root.value
+    length = max(length or 0, digits_for(root.bits))
+    kind = PLAIN if modulus.square_of is None else SQUARE
+    r = 1 << (DIGIT_BITS * length)
+    bare = Context(kind, length, n, modulus.value, empty_vectors(0), empty_vectors(0), empty_vectors(0))
+    columns = [-invert(n, 1 << DIGIT_BITS) % (1 << DIGIT_BITS), *digits_of(n, length), *bias_columns(n, length)]
+    columns += digits_of(r % n, length) + digits_of(r * r % n, length) + bare.element(r)
+    assert len(columns) <= context_vectors(length)
+    to = [broadcast(bare.element(r**power)) for power in (2, 3)]
+    return Context(kind, length, n, modulus.value, broadcast(columns), *to)
+
+
+@lru_cache(maxsize=256)
+def context_for(modulus: Modulus) -> Context:
+    return make_context(modulus)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CrtContext:
+    """What decryption and lifting need of n = p*q; p and q share one L."""
+
+    n: Context
+    p: Context
+    q: Context
+    lift: Vectors  # E_p*R_n^2, E_q*R_n^2 modulo n^2
+    reduce_p: Vectors
+    reduce_q: Vectors
+    h_p: Vectors
+    h_q: Vectors
+    p_inverse: Vectors
+    q_multiple: Vectors
+
+
+def reduce_constants(source: Context, target: Context) -> Vectors:
+    """See `batch.reduce_arrays`."""
+    r_n, r_p, n = source.radix, target.radix, source.root
+    unit = r_p * r_p * invert(r_n, target.value) % target.value
+    values = [unit, unit * r_p, n * unit, n * unit * r_p]
+    return broadcast([digit for value in values for digit in target.element(value)])
+
+
+def make_crt_context(crt: CrtModulus) -> CrtContext:
+    length = max(digits_for(crt.p.bit_length()), digits_for(crt.q.bit_length()))
+    n, p, q = context_for(crt.n_squared), make_context(crt.p_squared, length), make_context(crt.q_squared, length)
+    pp, qq = crt.p * crt.p, crt.q * crt.q
+    idempotents = [qq * invert(qq, pp), pp * invert(pp, qq)]
+    lift = [digit for e in idempotents for digit in n.element(e * n.radix**2)]
+    r = p.radix
+    return CrtContext(
+        n,
+        p,
+        q,
+        broadcast(lift),
+        reduce_constants(n, p),
+        reduce_constants(n, q),
+        broadcast(digits_of(crt.h_p * r % crt.p, length)),
+        broadcast(digits_of(crt.h_q * r % crt.q, length)),
+        broadcast(digits_of(crt.p_inverse * r % crt.q, length)),
+        broadcast(digits_of(-(-crt.p // crt.q) * crt.q, length)),
+    )

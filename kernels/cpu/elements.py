@@ -1,0 +1,324 @@
+"""Arithmetic on one lane group: LANES residues modulo n, or modulo n^2 as x = x0 + x1*n, in Montgomery form.
+
+Modulo a square, with R = 2^(52 L) and n R-invertible, the product of x = x0 + x1*n and y = y0 + y1*n needs five
+half-size products where the plain one needs eight. Let m = -x0*y0/n mod R and t = (x0*y0 + m*n)/R, which is what
+one Montgomery multiplication modulo n computes. Then x0*y0 = t*R - m*n exactly, so modulo n^2
+
+    x*y/R = (x0*y0 + (x0*y1 + x1*y0)*n)/R = t + n * (x0*y1 + x1*y0 - m)/R
+
+and the second bracket is taken modulo n only: one Montgomery reduction of a sum of two products. A multiple of n
+with large digits (`BIAS`) keeps it non-negative. In units of one half-size product (2 L^2 multiply-adds):
+x0*y0, m*n, x0*y1, x1*y0 and the second reduction: 5. Squaring: x0^2 (half), m*n, 2*x0*x1, reduction: 3.5.
+If y1 = 0 ("single"): 4.
+
+Ranges. R >= 2^12 n (`digits_for`). A component is *loose* when it is below 16n. Every multiplication takes loose
+operands and returns components below 2n: (16n)^2*2/R + n*(1 + 2^-11) + 1 < 2n.
+
+Scratch memory `w` of `work_vectors(L)` vectors is the caller's; results may overwrite operands.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hecore.kernels.cpu import montgomery
+from hecore.kernels.cpu.cache import inner, shared
+from hecore.kernels.cpu.vector import (
+    LANES,
+    VECTOR_BYTES,
+    add,
+    and_,
+    borrow,
+    carry,
+    load,
+    low_digit,
+    poke,
+    sign,
+    splat,
+    store,
+    sub,
+    transpose_in,
+    transpose_out,
+    xor,
+)
+
+V = VECTOR_BYTES
+PLAIN, SQUARE = 0, 1
+SLACK_BITS = 12
+
+_multiply2, _multiply4 = montgomery.make_multiply(2), montgomery.make_multiply(4)
+_reduce2, _reduce4 = montgomery.make_reduce(2), montgomery.make_reduce(4)
+_square2, _square4 = montgomery.make_square(2), montgomery.make_square(4)
+_multiply_two2 = montgomery.make_multiply_two(2)
+_product2 = montgomery.make_product(2)
+
+
+def digits_for(bits: int) -> int:
+    """L for a modulus (or the root of a square one) of `bits` bits; above 24 digits four rows a pass pay."""
+    needed = max(montgomery.MIN_DIGITS, -(-(bits + SLACK_BITS) // 52))
+    return needed + needed % 2
+
+
+# A context is an array of vectors, per lane: the constants of one modulus (see context.py), at these offsets.
+K0 = 0
+
+
+@inner
+def N(c):
+    return c + V
+
+
+@inner
+def BIAS(c, length):
+    return c + V * (1 + length)
+
+
+@inner
+def R1(c, length):
+    """R mod n"""
+    return c + V * (1 + 2 * length)
+
+
+@inner
+def R2(c, length):
+    """R^2 mod n"""
+    return c + V * (1 + 3 * length)
+
+
+@inner
+def ONE(c, length):
+    """R modulo the whole modulus, in element form"""
+    return c + V * (1 + 4 * length)
+
+
+def context_vectors(length: int) -> int:
+    return 1 + 6 * length
+
+
+def work_vectors(length: int) -> int:
+    return 8 * length
+
+
+@inner
+def zero(p, count):
+    z = splat(np.uint64(0))
+    for j in range(count):
+        store(p, j, z)
+
+
+@inner
+def copy(destination, source, count):
+    for j in range(count):
+        store(destination, j, load(source, j))
+
+
+@inner
+def normalise(destination, columns, count):
+    """Propagate carries: 64-bit column sums -> 52-bit digits."""
+    c = splat(np.uint64(0))
+    for j in range(count):
+        t = add(load(columns, j), c)
+        store(destination, j, low_digit(t))
+        c = carry(t)
+
+
+@inner
+def subtract_if_not_below(x, n, count):
+    """x <- x - n where x >= n, else x, without a branch; digits in, digits out."""
+    c = splat(np.uint64(0))
+    for j in range(count):
+        c = borrow(add(sub(load(x, j), load(n, j)), c))
+    keep = sign(c)  # all ones where x < n
+    c = splat(np.uint64(0))
+    for j in range(count):
+        a = load(x, j)
+        d = add(sub(a, load(n, j)), c)
+        c = borrow(d)
+        d = low_digit(d)
+        store(x, j, xor(d, and_(xor(a, d), keep)))
+
+
+@shared(7)
+def multiply(acc, a, b, n, k0, m, length):
+    if length % 4 == 0 and length >= 16:
+        _multiply4(acc, a, b, n, k0, m, length)
+    else:
+        _multiply2(acc, a, b, n, k0, m, length)
+
+
+@shared(8)
+def multiply_two(acc, a, b, c, d, n, k0, length):
+    _multiply_two2(acc, a, b, c, d, n, k0, length)
+
+
+@shared(4)
+def product(acc, a, b, length):
+    _product2(acc, a, b, length)
+
+
+@shared(6)
+def square_columns(acc, a, n, k0, m, length):
+    zero(acc, length)
+    if length % 4 == 0 and length >= 16:
+        _square4(acc, a, length)
+        _reduce4(acc, n, k0, m, length)
+    else:
+        _square2(acc, a, length)
+        _reduce2(acc, n, k0, m, length)
+
+
+@inner
+def multiply_plain(r, x, y, c, length, w):
+    """r <- x*y/R modulo n."""
+    zero(w, length)
+    multiply(w, x, y, N(c), c, w + 4 * length * V, length)
+    normalise(r, w + length * V, length)
+
+
+@inner
+def square_plain(r, x, c, length, w):
+    square_columns(w, x, N(c), c, w + 4 * length * V, length)
+    normalise(r, w + length * V, length)
+
+
+@inner
+def bias_minus(acc, m, c, length):
+    bias = BIAS(c, length)
+    for j in range(length):
+        store(acc, j, sub(load(bias, j), load(m, j)))
+
+
+@inner
+def multiply_square(r, x, y, c, length, w):
+    """r <- x*y/R modulo n^2."""
+    size = length * V
+    second, m = w + 2 * size, w + 4 * size
+    zero(w, length)
+    multiply(w, x, y, N(c), c, m, length)
+    bias_minus(second, m, c, length)
+    multiply_two(second, x, y + size, x + size, y, N(c), c, length)
+    normalise(r, w + size, length)
+    normalise(r + size, second + size, length)
+
+
+@inner
+def square_square(r, x, c, length, w):
+    """r <- x*x/R modulo n^2."""
+    size = length * V
+    second, m, twice = w + 2 * size, w + 4 * size, w + 5 * size
+    square_columns(w, x, N(c), c, m, length)
+    bias_minus(second, m, c, length)
+    k = splat(np.uint64(0))
+    for j in range(length):
+        t = load(x + size, j)
+        t = add(add(t, t), k)
+        store(twice, j, low_digit(t))
+        k = carry(t)
+    multiply(second, x, twice, N(c), c, m, length)
+    normalise(r, w + size, length)
+    normalise(r + size, second + size, length)
+
+
+@inner
+def multiply_single(r, s, y, c, length, w):
+    """r <- s*y/R modulo n^2 for a single s < R (one component), y loose or, for s up to R, below 2n.
+
+    For s < R the components stay below (2n*R)/R + n + 2 < 16n: loose.
+    """
+    size = length * V
+    second, m = w + 2 * size, w + 4 * size
+    zero(w, length)
+    multiply(w, s, y, N(c), c, m, length)
+    bias_minus(second, m, c, length)
+    multiply(second, s, y + size, N(c), c, m, length)
+    normalise(r, w + size, length)
+    normalise(r + size, second + size, length)
+
+
+@inner
+def multiply_one_plus(r, x, u, c, length, w):
+    """r <- x * (1 + u*n) modulo n^2, for an integer u < R: only x1 changes, by u*x0 modulo n."""
+    size = length * V
+    factor = w + 5 * size
+    multiply_plain(factor, u, R2(c, length), c, length, w)  # u*R mod n
+    zero(w, length)
+    multiply_two(w, factor, x, R1(c, length), x + size, N(c), c, length)
+    copy(r, x, length)
+    normalise(r + size, w + size, length)
+
+
+@inner
+def canonical(integer, x, c, length, kind, w):
+    """integer (L or 2L digits) <- x/R reduced into [0, modulus)."""
+    size = length * V
+    t, one = w + 5 * size, w + 7 * size
+    zero(one, length)
+    store(one, 0, splat(np.uint64(1)))
+    if kind == PLAIN:
+        multiply_plain(integer, one, x, c, length, w)
+        subtract_if_not_below(integer, N(c), length)
+        return
+    multiply_single(t, one, x, c, length, w)
+    split_canonical(t, c, length)
+    zero(w + size, length)
+    copy(w, t, length)
+    product(w, N(c), t + size, length)
+    normalise(integer, w, 2 * length)
+
+
+@inner
+def split_canonical(t, c, length):
+    """t0 + t1*n with t0 <= n, t1 <= n + 1 -> the same modulo n^2 with both below n (n >= 3)."""
+    size = length * V
+    # x0 - n >= 0 carries one into x1: find it before x0 changes
+    k = splat(np.uint64(0))
+    for j in range(length):
+        k = borrow(add(sub(load(t, j), load(N(c), j)), k))
+    up = add(sign(k), splat(np.uint64(1)))  # 0 where t0 < n, else 1
+    subtract_if_not_below(t, N(c), length)
+    for j in range(length):
+        v = add(load(t + size, j), up)
+        store(t + size, j, low_digit(v))
+        up = carry(v)
+    subtract_if_not_below(t + size, N(c), length)
+
+
+@inner
+def multiply_element(r, x, y, c, length, kind, w):
+    if kind == PLAIN:
+        multiply_plain(r, x, y, c, length, w)
+    else:
+        multiply_square(r, x, y, c, length, w)
+
+
+@inner
+def square_element(r, x, c, length, kind, w):
+    if kind == PLAIN:
+        square_plain(r, x, c, length, w)
+    else:
+        square_square(r, x, c, length, w)
+
+
+# -- lanes <-> rows of element-major memory ------------------------------------------------------------------
+
+
+@inner
+def point_rows(rows, base, stride, first, count, spare):
+    """Row addresses of elements first .. first+LANES-1; lanes past `count` use the row at `spare`."""
+    for k in range(LANES):
+        i = first + k
+        poke(rows + 8 * k, np.uint64(base + i * stride * 8) if i < count else np.uint64(spare))
+
+
+@inner
+def gather(destination, rows, digits):
+    for j in range(0, digits, LANES):
+        transpose_in(destination + j * V, rows, j)
+
+
+@inner
+def scatter(source, rows, digits):
+    for j in range(0, digits, LANES):
+        transpose_out(source + j * V, rows, j)
+
+
