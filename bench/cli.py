@@ -105,12 +105,12 @@ def _report(options: argparse.Namespace) -> int:
     from hecore.bench import report
 
     results = load(options.file)
-    if options.readme:
-        report.update_readme(options.readme, results)
     if options.plot:
         from hecore.bench import plot
 
         plot.draw(results, options.plot)
+    if options.readme:
+        report.update_readme(options.readme, results, options.plot)
     print(report.markdown(results) if options.markdown else report.terminal(results))
     return 1 if results.all_failures else 0
 

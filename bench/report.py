@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hecore.bench.results import Results, Row, Timing
-from hecore.bench.targets import Verdict, verdicts
+from hecore.bench.targets import KEY_BITS, Verdict, verdicts
 from hecore.errors import ParameterError
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 MISSING = "–"
 OURS = "hecore"
+IDLE_LOAD = 0.5
 FLOOR = ("of peak, executed", "of peak, schoolbook")
 
 
@@ -30,7 +33,7 @@ def rate(timing: Timing) -> str:
 
 
 def markdown(results: Results) -> str:
-    """Targets, rows, machine."""
+    """Machine, targets, rows."""
     parts = [
         "\n".join(_machine_lines(results)),
         _markdown_table(*_target_table(results)),
@@ -51,14 +54,32 @@ def terminal(results: Results) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def update_readme(path: Path, results: Results) -> None:
-    """Replace what stands between the two marks; ParameterError where they are not there once, in order."""
+def update_readme(path: Path, results: Results, picture: Path | None = None) -> None:
+    """Put picture, rows and targets at the targets' key size between the two marks.
+
+    Raises ParameterError where the marks are not there once, in order, or where a row of the run failed.
+    """
+    if results.all_failures:
+        raise ParameterError(f"cannot publish a run with failures: {results.all_failures[0]}")
     text = path.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ParameterError(f"cannot update {path.name}: it needs the line {BEGIN} and after it {END}, once each")
     head, rest = text.split(BEGIN)
     tail = rest.split(END)[1]
-    path.write_text(f"{head}{BEGIN}\n{markdown(results)}{END}{tail}", encoding="utf-8")
+    path.write_text(f"{head}{BEGIN}\n{_published(path, results, picture)}\n{END}{tail}", encoding="utf-8")
+
+
+def _published(readme: Path, results: Results, picture: Path | None) -> str:
+    link = os.path.relpath(picture, readme.parent) if picture else ""
+    rows = replace(results, rows=tuple(row for row in results.rows if row.key_bits == KEY_BITS))
+    parts = [
+        f"![Throughput beside the peers]({link})" if picture else "",
+        _markdown_table(*_rate_table(rows)),
+        _markdown_table(*_target_table(rows)),
+        "\n".join(_machine_lines(rows)),
+        "\n".join(_notes(rows)),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _machine_lines(results: Results) -> list[str]:
@@ -97,6 +118,20 @@ def _row_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
     return header, body
 
 
+def _rate_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Everybody's items a second, and how many times as many hecore does."""
+    rivals = dict.fromkeys(r.name for row in results.rows for r in row.rivals if not r.name.startswith(OURS))
+    header = [f"{KEY_BITS}-bit key, one thread", "hecore, per second", *rivals, "of the peak"]
+    body: list[Sequence[str]] = []
+    for row in results.rows:
+        beside = [row.rival(name) for name in rivals]
+        if row.ours is None or not any(beside):
+            continue
+        cells = [f"{rate(r)} ({_number(row.ratio(r.name))}×)" if r else MISSING for r in beside]
+        body.append([f"{row.operation}, {row.item}s", rate(row.ours), *cells, _percent(row.efficiency())])
+    return header, body
+
+
 def _target_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
     return ("target (one thread, 2048-bit key)", "bound", "measured", ""), [_target_row(v) for v in verdicts(results)]
 
@@ -119,6 +154,9 @@ def _notes(results: Results) -> list[str]:
         "are shares of the measured multiply-add peak, by the multiply-adds that were issued and by those of plain "
         "operand scanning modulo the full modulus.",
     ]
+    load = results.machine.get("load_at_start", 0.0)
+    if load > IDLE_LOAD:
+        notes.append(f"The machine was not idle: load {load:.2f} at the start.")
     absent = dict.fromkeys(f"{peer}: {why}" for row in results.rows for peer, why in row.absent.items())
     notes += [f"Absent: {text}." for text in absent]
     for finding in results.leakage:
@@ -152,7 +190,7 @@ def _number(value: float | None) -> str:
     """Three digits."""
     if value is None:
         return MISSING
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
 def _percent(value: float | None) -> str:
@@ -161,13 +199,13 @@ def _percent(value: float | None) -> str:
 
 def _scaled(value: float) -> str:
     for factor, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= factor:
+        if value >= 0.9995 * factor:
             return _number(value / factor) + letter
     return _number(value)
 
 
 def _time(seconds: float) -> str:
     for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= factor:
+        if seconds >= 0.9995 * factor:
             return f"{_number(seconds / factor)} {unit}"
     return f"{_number(seconds / 1e-9)} ns"

@@ -47,6 +47,7 @@ ROWS = run(
     replace(row("add", 2, "ZPaillier"), failures=("ZPaillier: wrong result at position 3 of 10",)),
     memory={"growth_over_size": 2.5},
 )
+GOOD = replace(ROWS, rows=tuple(r for r in ROWS.rows if not r.failures))
 
 
 def by_text(results: Results, start: str) -> tuple[float | None, bool | None]:
@@ -90,14 +91,24 @@ def test_tables_say_what_counts(render: object) -> None:
 def test_readme_block_is_replaced_and_the_rest_kept(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"# Title\n\n{report.BEGIN}\nold\n{report.END}\n\nThe end.\n")
-    report.update_readme(readme, ROWS)
+    report.update_readme(readme, GOOD, tmp_path / "docs" / "throughput.png")
     once = readme.read_text()
-    report.update_readme(readme, ROWS)
+    report.update_readme(readme, GOOD, tmp_path / "docs" / "throughput.png")
     assert readme.read_text() == once
     assert once.startswith("# Title\n\n<!-- bench:begin -->\n")
     assert once.endswith("<!-- bench:end -->\n\nThe end.\n")
-    assert "| encrypt | 2048 |" in once
+    assert "![Throughput beside the peers](docs/throughput.png)" in once
+    assert "| encrypt, values | 1.00 M | 83.3 k (12.0×) | 83.3 k (12.0×) |" in once
     assert "old" not in once
+    assert "insecure" not in once
+
+
+def test_a_failed_run_is_not_published(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{report.BEGIN}\nold\n{report.END}\n")
+    with pytest.raises(ParameterError, match="add/2048"):
+        report.update_readme(readme, ROWS)
+    assert "old" in readme.read_text()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +118,7 @@ def test_readme_without_its_marks_is_left_alone(tmp_path: Path, text: str) -> No
     readme = tmp_path / "README.md"
     readme.write_text(text)
     with pytest.raises(ParameterError, match="bench:begin"):
-        report.update_readme(readme, ROWS)
+        report.update_readme(readme, GOOD)
     assert readme.read_text() == text
 
 
@@ -125,3 +136,15 @@ def test_report_of_a_file_that_is_no_result(tmp_path: Path, capsys: pytest.Captu
     stray.write_text("{}")
     assert main(["report", str(stray)]) == 2
     assert "cannot read stray.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(9.994, "9.99"), (9.9999, "10.0"), (99.97, "100"), (0.5, "0.50"), (1234, "1234"), (None, "–")]
+)
+def test_three_digits(value: float | None, text: str) -> None:
+    assert report._number(value) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(1e-6, "1.00 M"), (2.5e-9, "400 M"), (1 / 92, "92.0"), (1e-3, "1.00 k")])
+def test_rates(seconds: float, text: str) -> None:
+    assert report.rate(Timing("hecore", 4, (4 * seconds,))) == text
