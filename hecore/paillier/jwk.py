@@ -19,7 +19,7 @@ from hecore.errors import OperandTypeError, SerializationError
 from hecore.paillier.params import MAX_KEY_BITS
 
 MAX_TEXT_BYTES = 1 << 16
-_MAX_BASE64 = -(-MAX_KEY_BITS // 6)
+_MAX_BASE64 = -(-MAX_KEY_BITS // 6)  # characters
 _MAX_DECIMAL = MAX_KEY_BITS * 2 * 302 // 1000  # digits of n^2, by log10(2) < 0.302
 _MAX_EXPONENT = 1 << 31
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
@@ -127,9 +127,13 @@ def _expect(data: dict[str, Any], member: str, value: object) -> None:
 
 def _integer(data: dict[str, Any], member: str) -> int:
     text = data.get(member)
-    if not isinstance(text, str) or len(text) > _MAX_BASE64 or not _BASE64URL.fullmatch(text) or len(text) % 4 == 1:
-        raise SerializationError(f"cannot read the key: {member!r} must be base64url of at most {MAX_KEY_BITS} bits")
-    return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
+    if isinstance(text, str) and len(text) <= _MAX_BASE64 and _BASE64URL.fullmatch(text) and len(text) % 4 != 1:
+        value = int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
+        if _to_base64(value) == text:  # one form a number: no leading zeros, no stray bits in the last character
+            return value
+    raise SerializationError(
+        f"cannot read the key: {member!r} must be the shortest base64url of at most {MAX_KEY_BITS} bits"
+    )
 
 
 def _to_base64(value: int) -> str:

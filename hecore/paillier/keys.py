@@ -36,10 +36,11 @@ from hecore.paillier.params import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from hecore.backends.protocol import IntegerBackend
     from hecore.paillier.ciphertext import EncryptedArray
+    from hecore.paillier.encoding import EncodingChoice
     from hecore.paillier.encoding import EncodingChoice
     from hecore.paillier.encryption import Progress
     from hecore.paillier.pool import ObfuscatorPool
@@ -314,7 +315,7 @@ class SecretKey:
             return self.public_key.encrypt(values, encoding=encoding, pool=pool, progress=progress)
         return encrypt(self.public_key, values, partial(own_obfuscators, self), encoding=encoding, progress=progress)
 
-    def decrypt(self, array: EncryptedArray, *, exact: bool = False) -> Any:
+    def decrypt(self, array: EncryptedArray, *, exact: bool = False) -> NDArray[Any]:
         """The numbers in `array`, an ndarray of its shape; `hecore.paillier.encryption.decrypt` states the rest."""
         from hecore.paillier.encryption import decrypt  # it builds on this module
 

@@ -312,7 +312,7 @@ def test_errors_about_secrets_carry_none_of_them(secure_keys: tuple[PublicKey, S
 def test_a_secret_key_is_neither_pickled_nor_copied() -> None:
     secret_key = SecretKey(PublicKey.insecure(N, H), P, Q)
     attempts: list[Callable[[], object]] = [
-        *(lambda protocol=protocol: pickle.dumps(secret_key, protocol) for protocol in range(6)),  # type: ignore[misc]
+        *(lambda protocol=protocol: pickle.dumps(secret_key, protocol) for protocol in range(6)),
         lambda: copy.copy(secret_key),
         lambda: copy.deepcopy(secret_key),
         lambda: pickle.dumps([secret_key]),
