@@ -13,6 +13,9 @@ i64 exponent, u32 bits the grid of the fixed-scale mode, where flagged
 residues               canonical ciphertexts, 8 * limbs(n^2) bytes each, C order, to the end of the payload
 =====================  =================================================================================
 
+A packed array is a frame of its own kind: u8 version, u8 flags (1: fixed point, 2: declared so), u32 slot_bits, u32 guard_bits,
+u32 slots, u64 length, i64 declared exponent, i64 exponent, integer slot_bound, then the frame of its ciphertexts.
+
 Everything but the residues is public metadata that the receiver needs to read the numbers. What is not randomised
 is rerandomised on the way out, unless `raw`: the result of a computation otherwise tells how it was computed.
 """
@@ -26,10 +29,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hecore.backends import registry
-from hecore.errors import KeyMismatchError, ParameterError, SerializationError
+from hecore.errors import KeyMismatchError, ParameterError, SerializationError, SlotOverflowError
 from hecore.paillier import wire
 from hecore.paillier.ciphertext import EncryptedArray
 from hecore.paillier.encoding import Encoding, FixedPoint, plaintext_limit
+from hecore.paillier.packing import PackedArray, Packing, repunit
 from hecore.paillier.validation import check_ciphertexts
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ PAYLOAD_VERSION = 1
 MAX_EXPONENT = 1 << 20
 _MAX_NDIM = 32
 _FIXED, _PER_ELEMENT, _FIXED_SCALE, _RANDOMISED = 1, 2, 4, 8
+_DECLARED_FIXED = 2  # of a packed array
 _LIMB_BYTES = 8
 
 
@@ -123,3 +128,50 @@ def _read_encoding(reader: wire.PayloadReader, flags: int, shape: tuple[int, ...
         return Encoding("integer", 0, grid)
     encoding = Encoding("fixed", int(exponents[0]), grid)
     return encoding.with_exponent(exponents.reshape(shape)) if flags & _PER_ELEMENT else encoding
+
+
+_PACKED_HEAD = struct.Struct("<BBIIIQqq")
+
+
+def packed_to_bytes(packed: PackedArray, *, raw: bool = False) -> bytes:
+    """The wire form of a packed array; as `to_bytes`."""
+    packing, exponent = packed.packing, packed.encoding.exponent
+    assert isinstance(exponent, int)
+    flags = _FIXED * (packed.encoding.kind == "fixed") | _DECLARED_FIXED * (packing.exponent is not None)
+    sizes = (packing.slot_bits, packing.guard_bits, packed.slots, packed.length)
+    head = _PACKED_HEAD.pack(PAYLOAD_VERSION, flags, *sizes, packing.exponent or 0, exponent)
+    parts = [head, wire.pack_integer(packed.slot_bound), to_bytes(packed.array, raw=raw)]
+    return wire.write_frame(wire.Kind.PACKED_ARRAY, packed.public_key.fingerprint, *parts)
+
+
+def packed_from_bytes(data: wire.Bytes, public_key: PublicKey) -> PackedArray:
+    """Reads a packed array on the current backend; checks and errors as `from_bytes`."""
+    frame = wire.read_frame(data, wire.Kind.PACKED_ARRAY)
+    reader = wire.PayloadReader(frame.payload)
+    version, flags, slot_bits, guard_bits, slots, length, declared, exponent = _PACKED_HEAD.unpack(
+        reader.block(_PACKED_HEAD.size)
+    )
+    slot_bound = reader.integer(_LIMB_BYTES * public_key.n_squared.limbs)
+    if version != PAYLOAD_VERSION or flags & ~(_FIXED | _DECLARED_FIXED):
+        raise SerializationError(f"cannot read a packed array of version {version} with flags {flags:#x}")
+    try:
+        packing = Packing(slot_bits, guard_bits, declared if flags & _DECLARED_FIXED else None, slots)
+        packing.slots_in(public_key)
+    except (ParameterError, SlotOverflowError):
+        raise SerializationError("cannot read a packed array with this layout: out of range for the key") from None
+    inner_bytes = reader.block(len(frame.payload) - _PACKED_HEAD.size - 4 - (slot_bound.bit_length() + 7) // 8)
+    array = from_bytes(inner_bytes, public_key)
+    fixed = bool(flags & _FIXED)
+    consistent = (
+        array.ndim >= 1
+        and array.shape[-1] == -(-length // slots)
+        and slot_bound <= packing.slot_limit
+        and array.bound == slot_bound * repunit(packing.width, slots)
+        and abs(exponent) <= MAX_EXPONENT
+        and array.encoding.same_as(Encoding("integer"))
+        and (fixed or (exponent == 0 and not flags & _DECLARED_FIXED))
+    )
+    if not consistent:
+        raise SerializationError("cannot read a packed array whose fields contradict each other")
+    encoding = Encoding("fixed", exponent) if fixed else Encoding("integer")
+    return PackedArray(array, packing, slots, length, encoding, slot_bound)

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hecore.backends import registry
 from hecore.errors import KeyMismatchError, OperandTypeError, ParameterError, ShapeError
 from hecore.paillier import linear
 from hecore.paillier.counting import count, operation_counter
 from hecore.paillier.encoding import Encoded, Encoding, check_bound, encode, plaintext_limit
+from hecore.paillier.obfuscation import public_obfuscators
+from hecore.paillier.refusals import Refusals
 
 if TYPE_CHECKING:
     from hecore.backends.protocol import Indices, ResidueArray
     from hecore.paillier.keys import PublicKey
+    from hecore.paillier.pool import ObfuscatorPool
 
 __all__ = ["EncryptedArray", "concatenate", "operation_counter", "stack"]
 
@@ -30,7 +33,7 @@ Axis = int | tuple[int, ...] | None
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
-class EncryptedArray:
+class EncryptedArray(Refusals):
     """Ciphertexts of one key on one backend, with the public metadata to read them.
 
     `residues` are the ciphertexts modulo n^2; each plaintext m has |m| <= `bound` and stands for
@@ -75,6 +78,8 @@ class EncryptedArray:
             )
         if bound < 0:
             raise ParameterError("cannot use a negative bound")
+        if encoding.kind == "integer" and not (isinstance(encoding.exponent, int) and encoding.exponent == 0):
+            raise ParameterError("cannot use an exponent other than 0 for integers: their kind is 'fixed' then")
         check_bound(public_key, bound, "use residues with this bound")
         return cls(public_key, residues, encoding, bound, randomised=randomised)
 
@@ -114,6 +119,10 @@ class EncryptedArray:
 
     def __repr__(self) -> str:
         return f"<EncryptedArray shape={self.shape} {self.encoding.kind} on {self.device!r} of {self.public_key!r}>"
+
+    def derived(self, residues: ResidueArray, encoding: Encoding, bound: int) -> EncryptedArray:
+        """What a deterministic operation made of this array: the same key, no longer randomised."""
+        return EncryptedArray(self.public_key, residues, encoding, bound, randomised=False)
 
     # -- shapes: NumPy on an index array, then one gather ---------------------------------------------------
 
@@ -220,14 +229,12 @@ class EncryptedArray:
 
     def __sub__(self, other: object) -> EncryptedArray:
         if isinstance(other, EncryptedArray):
-            linear.check_compatible(self, other)
-            return linear.add(self, linear.negate(other))
+            return linear.add(self, other, minus=True)
         plain = self._encode(other)
-        nonzero = (plain.magnitudes != 0).any(axis=-1)
-        return linear.add_plain(self, replace(plain, negative=~plain.negative & nonzero))
+        return linear.add_plain(self, plain.negated())
 
     def __rsub__(self, other: object) -> EncryptedArray:
-        return linear.add_plain(linear.negate(self), self._encode(other))
+        return linear.add_plain(self, self._encode(other), minus=True)
 
     def __mul__(self, other: object) -> EncryptedArray:
         if isinstance(other, EncryptedArray):
@@ -271,41 +278,21 @@ class EncryptedArray:
             raise ParameterError(f"cannot use a segment number outside [0, {count})")
         return linear.segment_total(self, places.astype(np.intp), int(count))
 
-    def rerandomize(self) -> EncryptedArray:
-        """The same plaintexts under fresh randomness: nobody can link the result to `self` or to what made it."""
-        from hecore.paillier.obfuscation import public_obfuscators  # that module's cost is not an import's business
+    def rerandomize(self, *, pool: ObfuscatorPool | None = None) -> EncryptedArray:
+        """The same plaintexts under fresh randomness: nobody can link the result to `self` or to what made it.
 
+        `pool` supplies obfuscators made in advance for this key. Raises KeyMismatchError for a pool of another key.
+        """
         backend = self.residues.backend
-        masks = backend.reshape(public_obfuscators(self.public_key, self.size, backend), self.shape)
+        if pool is None:
+            masks = public_obfuscators(self.public_key, self.size, backend)
+        elif pool.public_key == self.public_key:
+            masks = pool.take_on(self.size, backend)
+        else:
+            raise KeyMismatchError("cannot rerandomise with this pool: its obfuscators belong to another key")
+        masks = backend.reshape(masks, self.shape)
         count("rerandomize", self.size)
         return replace(self, residues=backend.mod_mul(self.residues, masks), randomised=True)
-
-    # -- what it refuses -----------------------------------------------------------------------------------
-
-    def _refuse_comparison(self, other: object) -> NoReturn:
-        raise OperandTypeError("cannot compare encrypted arrays: decrypt first")
-
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse_comparison
-    __hash__ = None  # type: ignore[assignment]
-
-    def _refuse_conversion(self, *_: object) -> NoReturn:
-        raise OperandTypeError("cannot turn an encrypted array into numbers: decrypt it with the secret key")
-
-    __bool__ = __int__ = __float__ = __complex__ = __index__ = _refuse_conversion
-
-    def __array__(self, dtype: object = None, copy: object = None) -> NDArray[Any]:
-        self._refuse_conversion()
-
-    def _refuse_operation(self, *_: object) -> NoReturn:
-        raise OperandTypeError(
-            "cannot do this to an encrypted array: + - * @ with plain numbers and + - are what Paillier allows"
-        )
-
-    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse_operation
-    __pow__ = __rpow__ = __abs__ = __invert__ = __and__ = __or__ = __xor__ = __lshift__ = __rshift__ = _refuse_operation
-
-    def __setitem__(self, key: object, value: object) -> NoReturn:
-        raise OperandTypeError("cannot assign into an encrypted array: arrays are immutable; use concatenate or stack")
 
     # -- NumPy's protocols ---------------------------------------------------------------------------------
 

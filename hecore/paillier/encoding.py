@@ -52,6 +52,7 @@ from hecore.arith.limbs import limbs_for_bits
 from hecore.errors import HeadroomError, OperandTypeError, ParameterError, PlaintextRangeError, ShapeError
 from hecore.paillier import messages
 from hecore.paillier.messages import Flags, Int64s, Limbs
+from hecore.paillier.operands import are_ints, as_fraction, as_numbers, as_objects
 
 if TYPE_CHECKING:
     from hecore.arith.modulus import Modulus
@@ -129,6 +130,16 @@ class Encoding:
     def per_element(self) -> bool:
         return not isinstance(self.exponent, int)
 
+    def same_as(self, other: Encoding) -> bool:
+        """One exponent each, and all equal: what two operands need to be combined as they are."""
+        return self is other or (
+            isinstance(self.exponent, int)
+            and isinstance(other.exponent, int)
+            and self.exponent == other.exponent
+            and self.kind == other.kind
+            and self.fixed_scale == other.fixed_scale
+        )
+
     def with_exponent(self, exponent: int | Int64s) -> Encoding:
         """The same kind of numbers at another exponent; an array of shape () becomes an int."""
         if not isinstance(exponent, int):
@@ -161,6 +172,24 @@ class Encoded:
     @property
     def bits(self) -> int:
         return max(1, self.bound.bit_length())
+
+    def negated(self) -> Encoded:
+        nonzero = self.magnitudes.any(axis=-1)
+        return replace(self, negative=~self.negative & nonzero, signed=True)
+
+    def transposed(self) -> Encoded:
+        """The last two axes swapped; a vector stays one."""
+        if len(self.shape) == 1:
+            return self
+        exponent = self.encoding.exponent
+        return replace(
+            self,
+            magnitudes=np.swapaxes(self.magnitudes, -2, -3),
+            negative=np.swapaxes(self.negative, -1, -2),
+            encoding=self.encoding.with_exponent(
+                exponent if isinstance(exponent, int) else np.swapaxes(exponent, -1, -2)
+            ),
+        )
 
     def messages(self, n: Modulus) -> Limbs:
         """The residues in [0, n): (*S, n.limbs)."""
@@ -268,10 +297,13 @@ def smallest(exponent: int | Int64s) -> int:
 def encode(values: object, choice: EncodingChoice | None = None, default: EncodingChoice | None = None) -> Encoded:
     """Plain numbers of any NumPy kind -> signed integers, under the declared encoding.
 
-    `choice` None takes what a `Plain` declares, then `default`, then the dtype's own.
+    `choice` None takes what a `Plain` declares, then (for numbers that are not integers) `default`, then the dtype's
+    own range or window. What is encoded already is returned as it is.
     Raises OperandTypeError for what is no real number, ShapeError for ragged or empty input and PlaintextRangeError
     for NaN, infinities and values outside the declared range.
     """
+    if isinstance(values, Encoded):
+        return values
     is_public = constant_time = False
     if isinstance(values, Plain):
         choice = choice or values.encoding
@@ -285,94 +317,23 @@ def encode(values: object, choice: EncodingChoice | None = None, default: Encodi
     if is_public:
         encoded = _encode_public(array)
     else:
-        encoded = _encode_as(array, choice or default or _default_choice(array, int64_rule))
+        if choice is None and not are_ints(array):
+            choice = default or _default_floats(array, int64_rule)
+        encoded = _encode_as(array, choice)
     return replace(encoded, constant_time=True) if constant_time else encoded
 
 
-def as_numbers(values: object) -> tuple[NDArray[Any], bool]:
-    """Anything number-like -> (array of dtype bool, int, uint, float16/32/64 or object, follows the int64 rule).
-
-    Python sequences are read element by element, so that NumPy's own choice of a common dtype (float64 for
-    [2**63, -1]) never changes a number. Object arrays hold Python ints or Fractions only.
-    """
-    if isinstance(values, np.ndarray | np.generic):
-        array = np.asarray(values)
-    elif isinstance(values, bool | int | float | Fraction):
-        array = np.array(values, dtype=object)
-    elif hasattr(values, "__array__"):
-        array = np.asarray(values)
-    elif isinstance(values, list | tuple | range):
-        try:
-            array = np.array(values, dtype=object)
-        except ValueError:
-            raise ShapeError("cannot read an array from nested sequences of unequal lengths") from None
-    else:
-        raise OperandTypeError(f"cannot encode {type(values).__name__}: numbers and arrays of numbers are allowed")
-    kind = array.dtype.kind
-    if kind in "bui" or (kind == "f" and array.dtype.itemsize in _FLOAT_WINDOWS):
-        return array, False
-    if kind == "f":
-        if not np.isfinite(array).all():
-            raise PlaintextRangeError("cannot encode NaN or an infinity")
-        return _as_objects([Fraction(*v.as_integer_ratio()) for v in array.flat], array.shape), False
-    if kind != "O":
-        raise OperandTypeError(f"cannot encode dtype {array.dtype}: bool, integers, floats and Fractions are allowed")
-    return _classify(array), True
-
-
-def _classify(array: NDArray[Any]) -> NDArray[Any]:
-    """An object array of Python or NumPy scalars -> bool, float64, or objects that are ints or Fractions."""
-    kinds = {type(v) for v in array.flat}
-    for kind in kinds:
-        if issubclass(kind, list | tuple):
-            raise ShapeError("cannot read an array from nested sequences of unequal lengths")
-        if not issubclass(kind, bool | np.bool_ | int | np.integer | float | np.floating | Fraction):
-            raise OperandTypeError(f"cannot encode {kind.__name__}: bool, int, float and Fraction are allowed")
-    if kinds and all(issubclass(k, bool | np.bool_) for k in kinds):
-        return array.astype(np.bool_)
-    if kinds and all(issubclass(k, float | np.float16 | np.float32) for k in kinds):
-        return array.astype(np.float64)
-    if all(issubclass(k, int | np.integer | np.bool_) for k in kinds):
-        return _as_objects([int(v) for v in array.flat], array.shape)
-    return _as_objects([_as_fraction(v) for v in array.flat], array.shape)
-
-
-def _as_fraction(value: Any) -> Fraction:
-    if isinstance(value, int | np.integer | np.bool_):
-        return Fraction(int(value))
-    if isinstance(value, Fraction):
-        return value
-    if not np.isfinite(value):
-        raise PlaintextRangeError("cannot encode NaN or an infinity")
-    return Fraction(*value.as_integer_ratio())
-
-
-def _as_objects(values: list[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    out = np.empty(len(values), dtype=object)
-    out[:] = values
-    return out.reshape(shape)
-
-
-def _are_ints(array: NDArray[Any]) -> bool:
-    return array.dtype.kind in "bui" or (
-        array.dtype.kind == "O" and not any(isinstance(v, Fraction) for v in array.flat)
-    )
-
-
-def _default_choice(array: NDArray[Any], int64_rule: bool) -> EncodingChoice | None:
-    """None stands for an integer dtype's own range, or int64's for Python integers."""
-    if _are_ints(array):
-        return None
+def _default_floats(array: NDArray[Any], int64_rule: bool) -> Floats:
     window = _FLOAT64_WINDOW if array.dtype.kind == "O" or int64_rule else _FLOAT_WINDOWS[array.dtype.itemsize]
     return Floats(*window)
 
 
 def _encode_as(array: NDArray[Any], choice: EncodingChoice | None) -> Encoded:
     match choice:
-        case None:
+        case None:  # integers: the dtype's own range, int64's for Python integers
             return _encode_dtype(array)
         case Integers(bits):
-            if not _are_ints(array):
+            if not are_ints(array):
                 raise OperandTypeError(f"cannot encode dtype {array.dtype} as Integers: use Floats or FixedPoint")
             return _encode_integers(array, (1 << bits) - 1, f"Integers(bits={bits})")
         case Floats(low, high):
@@ -462,11 +423,11 @@ def _encode_per_element(array: NDArray[Any]) -> Encoded:
 
 def _encode_public(array: NDArray[Any]) -> Encoded:
     """The smallest exponent and bound that hold these very values."""
-    if _are_ints(array):
+    if are_ints(array):
         values = [int(v) for v in array.flat]
         exponent, kind = 0, Encoding("integer")
     else:
-        ratios = [_as_fraction(v) for v in array.flat]
+        ratios = [as_fraction(v) for v in array.flat]
         if any(r.denominator & (r.denominator - 1) for r in ratios):
             raise PlaintextRangeError(
                 "cannot encode a Fraction whose denominator is no power of two exactly: FixedPoint rounds"
@@ -494,10 +455,10 @@ def decode(magnitudes: Limbs, negative: Flags, encoding: Encoding, *, exact: boo
         if not exact and not magnitudes[..., 1:].any() and not (magnitudes[..., 0] >> np.uint64(63)).any():
             small = magnitudes[..., 0].astype(np.int64)
             return np.where(negative, -small, small)
-        return _as_objects(messages.to_ints(magnitudes, negative), shape)
+        return as_objects(messages.to_ints(magnitudes, negative), shape)
     if exact:
         exponents = np.broadcast_to(np.asarray(encoding.exponent, dtype=np.int64), shape).reshape(-1).tolist()
-        return _as_objects(messages.to_fractions(messages.to_ints(magnitudes, negative), exponents), shape)
+        return as_objects(messages.to_fractions(messages.to_ints(magnitudes, negative), exponents), shape)
     floats = messages.to_floats(magnitudes, negative, encoding.exponent)
     if np.isinf(floats).any():
         raise PlaintextRangeError("cannot return a value beyond the largest float64: decrypt with exact=True")

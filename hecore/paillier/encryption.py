@@ -19,6 +19,7 @@ from hecore.paillier import messages
 from hecore.paillier.ciphertext import EncryptedArray
 from hecore.paillier.counting import count
 from hecore.paillier.encoding import EncodingChoice, check_bound, decode, encode, plaintext_limit, root_of
+from hecore.paillier.packing import PackedArray, unpack
 
 if TYPE_CHECKING:
     from hecore.backends.protocol import IntegerBackend, ResidueArray
@@ -71,7 +72,7 @@ def encrypt(
     )
 
 
-def decrypt(secret_key: SecretKey, array: EncryptedArray, *, exact: bool = False) -> NDArray[Any]:
+def decrypt(secret_key: SecretKey, array: EncryptedArray | PackedArray, *, exact: bool = False) -> NDArray[Any]:
     """Decrypt on the array's backend: an ndarray of the array's shape.
 
     Integers come as int64 (as Python integers in an object array where one does not fit, or if `exact`), fixed-point
@@ -80,13 +81,18 @@ def decrypt(secret_key: SecretKey, array: EncryptedArray, *, exact: bool = False
     Raises KeyMismatchError for another key's array and PlaintextOverflowError where a plaintext lies in the guard band
     around n/2. Whoever learns that this error occurred learns something about the plaintext: see the threat model.
     """
-    if not isinstance(array, EncryptedArray):
-        raise OperandTypeError(f"cannot decrypt {type(array).__name__}: an EncryptedArray is needed")
+    if not isinstance(array, EncryptedArray | PackedArray):
+        raise OperandTypeError(f"cannot decrypt {type(array).__name__}: an EncryptedArray or PackedArray is needed")
     if array.public_key != secret_key.public_key:
         raise KeyMismatchError(
             f"cannot decrypt an array of {array.public_key!r} with the secret key of {secret_key.public_key!r}"
         )
-    magnitudes, negative = decrypt_integers(secret_key, array)
+    if isinstance(array, PackedArray):
+        magnitudes, negative = unpack(*decrypt_integers(secret_key, array.array), array)
+        if not messages.fits(magnitudes, array.slot_bound).all():
+            raise PlaintextOverflowError("cannot decrypt: a slot lies outside the packed array's bound")
+    else:
+        magnitudes, negative = decrypt_integers(secret_key, array)
     return decode(magnitudes, negative, array.encoding, exact=exact)
 
 

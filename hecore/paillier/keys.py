@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from hecore.backends.protocol import IntegerBackend
     from hecore.paillier.ciphertext import EncryptedArray
     from hecore.paillier.encoding import EncodingChoice
-    from hecore.paillier.encoding import EncodingChoice
     from hecore.paillier.encryption import Progress
     from hecore.paillier.pool import ObfuscatorPool
 
@@ -171,13 +170,16 @@ class PublicKey:
     ) -> EncryptedArray:
         """Encrypt numbers of any shape; `hecore.paillier.encryption.encrypt` states ranges, encodings and errors.
 
-        `pool` supplies obfuscators made in advance for this key; `progress` is told how
-        many values are done. Raises KeyMismatchError for a pool of another key.
+        `pool` supplies obfuscators made in advance for this key; `progress` is told how many values are done. Raises KeyMismatchError for a pool of another key.
         """
         from hecore.paillier.encryption import encrypt  # it builds on this module
 
         if pool is None:
             return encrypt(self, values, partial(public_obfuscators, self), encoding=encoding, progress=progress)
+        from hecore.paillier.pool import ObfuscatorPool  # so does it
+
+        if not isinstance(pool, ObfuscatorPool):
+            raise OperandTypeError(f"cannot draw obfuscators from a {type(pool).__name__}: an ObfuscatorPool is needed")
         if pool.public_key != self:
             raise KeyMismatchError("cannot encrypt with this pool: its obfuscators belong to another key")
         return encrypt(self, values, pool.take_on, encoding=encoding, progress=progress)

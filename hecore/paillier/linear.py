@@ -7,7 +7,7 @@ sizes, never on values.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +19,10 @@ from hecore.paillier.counting import count
 from hecore.paillier.encoding import Encoding, check_bound, encode, public, root_of, smallest
 
 if TYPE_CHECKING:
-    from hecore.backends.protocol import ResidueArray
+    from hecore.backends.protocol import Limbs, ResidueArray
     from hecore.paillier.ciphertext import EncryptedArray
     from hecore.paillier.encoding import Encoded
-    from hecore.paillier.messages import Int64s
+    from hecore.paillier.messages import Flags, Int64s
 
 
 # -- exponents ---------------------------------------------------------------------------------------------
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def rescale(x: EncryptedArray, exponent: int | Int64s) -> EncryptedArray:
     """The same values at an exponent that is nowhere larger: integers times 2**(difference), about that many M each.
 
-    Exact; exponents are public, so one shared public power serves all elements with the same difference.
+    Exact. Exponents are public, so all elements with the same difference share one public power. An exponent per
+    element has the shape of x.
     """
     shift = np.asarray(x.encoding.exponent, dtype=np.int64) - exponent
     most = int(shift.max())
@@ -41,9 +42,7 @@ def rescale(x: EncryptedArray, exponent: int | Int64s) -> EncryptedArray:
     check_bound(x.public_key, bound, "align exponents")
     encoding = x.encoding.with_exponent(exponent)
     if shift.ndim == 0:
-        return replace(
-            x, residues=_times_power_of_two(x.residues, most), encoding=encoding, bound=bound, randomised=False
-        )
+        return x.derived(_times_power_of_two(x.residues, most), encoding, bound)
     backend = x.residues.backend
     flat = np.broadcast_to(shift, x.shape).ravel()
     order, parts = [], []
@@ -53,8 +52,7 @@ def rescale(x: EncryptedArray, exponent: int | Int64s) -> EncryptedArray:
         parts.append(_times_power_of_two(backend.take(x.residues, indices), int(step)))
     back = np.empty(x.size, dtype=np.intp)
     back[np.concatenate(order)] = np.arange(x.size, dtype=np.intp)
-    residues = backend.take(backend.concatenate(parts), back.reshape(x.shape))
-    return replace(x, residues=residues, encoding=encoding, bound=bound, randomised=False)
+    return x.derived(backend.take(backend.concatenate(parts), back.reshape(x.shape)), encoding, bound)
 
 
 def _times_power_of_two(residues: ResidueArray, shift: int) -> ResidueArray:
@@ -63,14 +61,20 @@ def _times_power_of_two(residues: ResidueArray, shift: int) -> ResidueArray:
     return residues.backend.mod_exp_vartime(residues, ExponentArray.shared(1 << shift, shift + 1))
 
 
+def _bound_at(x: EncryptedArray | Encoded, exponent: int | Int64s) -> int:
+    """The bound that x will have at that exponent."""
+    return x.bound << int(np.max(np.asarray(x.encoding.exponent, dtype=np.int64) - exponent))
+
+
+def _align(x: EncryptedArray, exponent: int | Int64s, shape: tuple[int, ...]) -> EncryptedArray:
+    """x at that exponent and shape: before it is repeated where one exponent serves all, after where not."""
+    if isinstance(exponent, int):
+        return rescale(x, exponent).broadcast_to(shape)
+    return rescale(x.broadcast_to(shape), np.broadcast_to(exponent, shape))
+
+
 def _common_exponent(a: int | Int64s, b: int | Int64s) -> int | Int64s:
-    if isinstance(a, int) and isinstance(b, int):
-        return min(a, b)
-    return np.minimum(a, b)
-
-
-def _joint_encoding(a: Encoding, b: Encoding, exponent: int | Int64s) -> Encoding:
-    return joint_encoding([a, b]).with_exponent(exponent)
+    return min(a, b) if isinstance(a, int) and isinstance(b, int) else np.minimum(a, b)
 
 
 def joint_encoding(encodings: list[Encoding]) -> Encoding:
@@ -84,6 +88,7 @@ def joint_encoding(encodings: list[Encoding]) -> Encoding:
 
 
 def broadcast_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """NumPy's common shape. Raises ShapeError where there is none or it is empty."""
     if a == b:
         return a
     try:
@@ -104,46 +109,44 @@ def check_compatible(a: EncryptedArray, b: EncryptedArray) -> None:
         raise BackendMismatchError(f"cannot combine arrays on {ours!r} and {theirs!r}: move one with .to({ours!r})")
 
 
-def add(a: EncryptedArray, b: EncryptedArray) -> EncryptedArray:
-    """Elementwise a + b, broadcasting: one M an element, and what aligning exponents costs."""
+def add(a: EncryptedArray, b: EncryptedArray, *, minus: bool = False) -> EncryptedArray:
+    """Elementwise a + b (a - b), broadcasting: one M an element, and what aligning exponents or inverting costs."""
     check_compatible(a, b)
     encoding = a.encoding
-    if b.encoding is not encoding or encoding.per_element or a.shape != b.shape:
+    if a.shape != b.shape or not encoding.same_as(b.encoding):
         shape = broadcast_shape(a.shape, b.shape)
-        ours, theirs = a.encoding.exponent, b.encoding.exponent
-        exponent = _common_exponent(ours, theirs)
-        encoding = _joint_encoding(a.encoding, b.encoding, exponent)
-        check_bound(a.public_key, _aligned(a, exponent) + _aligned(b, exponent), "add")
-        a = rescale(a if isinstance(exponent, int) else a.broadcast_to(shape), exponent).broadcast_to(shape)
-        b = rescale(b if isinstance(exponent, int) else b.broadcast_to(shape), exponent).broadcast_to(shape)
-    bound = a.bound + b.bound
-    check_bound(a.public_key, bound, "add")
+        exponent = _common_exponent(a.encoding.exponent, b.encoding.exponent)
+        encoding = joint_encoding([a.encoding, b.encoding]).with_exponent(exponent)
+        bound = _bound_at(a, exponent) + _bound_at(b, exponent)
+        check_bound(a.public_key, bound, "add")
+        a, b = _align(a, exponent, shape), _align(negate(b) if minus else b, exponent, shape)
+    else:
+        bound = a.bound + b.bound
+        check_bound(a.public_key, bound, "add")
+        b = negate(b) if minus else b
     residues = a.residues.backend.mod_mul(a.residues, b.residues)
     count("add", residues.size)
-    return replace(a, residues=residues, encoding=encoding, bound=bound, randomised=False)
+    return a.derived(residues, encoding, bound)
 
 
-def _aligned(x: EncryptedArray | Encoded, exponent: int | Int64s) -> int:
-    return x.bound << int(np.max(np.asarray(x.encoding.exponent, dtype=np.int64) - exponent))
-
-
-def add_plain(x: EncryptedArray, plain: Encoded) -> EncryptedArray:
-    """Elementwise x + plain, broadcasting: one half-size product and one M an element."""
+def add_plain(x: EncryptedArray, plain: Encoded, *, minus: bool = False) -> EncryptedArray:
+    """Elementwise x + plain (plain - x), broadcasting: one half-size product and one M an element."""
     shape = broadcast_shape(x.shape, plain.shape)
     exponent = _common_exponent(x.encoding.exponent, plain.encoding.exponent)
-    bound = _aligned(x, exponent) + _aligned(plain, exponent)
+    bound = _bound_at(x, exponent) + _bound_at(plain, exponent)
     check_bound(x.public_key, bound, "add")
-    x = rescale(x if isinstance(exponent, int) else x.broadcast_to(shape), exponent).broadcast_to(shape)
-    plaintexts = plain.at_exponent(exponent).broadcast_to(shape).messages(root_of(x.public_key.n_squared))
+    encoding = joint_encoding([x.encoding, plain.encoding]).with_exponent(exponent)
+    x = _align(negate(x) if minus else x, exponent, shape)
+    plaintexts = plain.at_exponent(exponent).messages(root_of(x.public_key.n_squared))
+    plaintexts = np.broadcast_to(plaintexts, (*shape, plaintexts.shape[-1]))
     residues = x.residues.backend.encode(plaintexts, x.public_key.n_squared, times=x.residues)
     count("add", residues.size)
-    encoding = _joint_encoding(x.encoding, plain.encoding, exponent)
-    return replace(x, residues=residues, encoding=encoding, bound=bound, randomised=False)
+    return x.derived(residues, encoding, bound)
 
 
 def negate(x: EncryptedArray) -> EncryptedArray:
     """Elementwise -x: about 3 M an element and one inversion."""
-    return replace(x, residues=x.residues.backend.batch_invert(x.residues), randomised=False)
+    return x.derived(x.residues.backend.batch_invert(x.residues), x.encoding, x.bound)
 
 
 # -- products with plain numbers ---------------------------------------------------------------------------
@@ -158,12 +161,11 @@ def multiply_plain(x: EncryptedArray, plain: Encoded) -> EncryptedArray:
     shape = broadcast_shape(x.shape, plain.shape)
     bound = x.bound * plain.bound
     check_bound(x.public_key, bound, "multiply")
-    ours, theirs = x.encoding.exponent, plain.encoding.exponent
-    exponent: int | Int64s = ours + theirs
+    exponent = x.encoding.exponent + plain.encoding.exponent
     if not isinstance(exponent, int):
-        exponent = np.broadcast_to(exponent, shape).copy()
-    encoding = _joint_encoding(x.encoding, plain.encoding, exponent)
-    count("plain_mul", int(np.prod(shape, dtype=np.int64)))
+        exponent = np.broadcast_to(exponent, shape)
+    encoding = joint_encoding([x.encoding, plain.encoding]).with_exponent(exponent)
+    count("plain_mul", math.prod(shape))
     backend = x.residues.backend
     if plain.shape:  # a scalar stays one exponent shared by all elements
         plain = plain.broadcast_to(shape)
@@ -181,7 +183,7 @@ def multiply_plain(x: EncryptedArray, plain: Encoded) -> EncryptedArray:
             indices = indices + x.size * plain.negative.astype(np.intp)
         bases = backend.take(bases, np.asarray(indices, order="C"))
         residues = _power(bases, plain, None)
-    return replace(x, residues=residues, encoding=encoding, bound=bound, randomised=False)
+    return x.derived(residues, encoding, bound)
 
 
 def _power(bases: ResidueArray, plain: Encoded, mask: NDArray[np.bool_] | None) -> ResidueArray:
@@ -194,112 +196,100 @@ def _power(bases: ResidueArray, plain: Encoded, mask: NDArray[np.bool_] | None) 
 
 
 def matmul(x: EncryptedArray, plain: Encoded, *, plain_first: bool) -> EncryptedArray:
-    """plain @ x or x @ plain with NumPy's rules for 1-D, 2-D and stacked operands; multi-exponentiation inside."""
+    """plain @ x or x @ plain by NumPy's rules for vectors, matrices and stacks of them.
+
+    One multi-exponentiation for each column of the encrypted operand: its bases are that column, its exponents the
+    rows of the plain one.
+    """
     left, right = (plain.shape, x.shape) if plain_first else (x.shape, plain.shape)
     if not left or not right:
         raise ShapeError(f"cannot matrix-multiply shapes {left} and {right}: scalars need *")
     if left[-1] != right[max(0, len(right) - 2)]:
         raise ShapeError(f"cannot matrix-multiply shapes {left} and {right}: the inner sizes differ")
-    inner = left[-1]
-    if not plain_first:  # x @ W = (W.T @ x.T).T, on the last two axes of each
-        out = matmul(_swap(x), _swap_plain(plain), plain_first=True)
+    if not plain_first:  # x @ W is the transpose of W.T @ x.T
+        out = matmul(_transposed(x), plain.transposed(), plain_first=True)
         return out.swapaxes(-1, -2) if x.ndim > 1 and len(plain.shape) > 1 else out
+    inner = left[-1]
     plain = plain.with_one_exponent()
-    bound = x.bound * plain.bound * inner
-    check_bound(x.public_key, bound, "matrix-multiply")
-    matrix = plain.shape if len(plain.shape) > 1 else (1, inner)
-    vectors = x if x.ndim > 1 else x.reshape(inner, 1)
-    batch = broadcast_shape(matrix[:-2], vectors.shape[:-2])
-    rows, columns = matrix[-2], vectors.shape[-1]
-    if 0 in (*batch, rows):
-        raise ShapeError(f"cannot matrix-multiply shapes {left} and {right}: the result would be empty")
-    exponent = vectors.encoding.exponent
+    rows = x if x.ndim > 1 else x.reshape(inner, 1)
+    columns = _transposed(rows)  # (*batch, p, inner): the bases of one multi-exponentiation lie side by side
+    weights = plain.magnitudes if len(left) > 1 else plain.magnitudes[None]
+    signs = plain.negative if len(left) > 1 else plain.negative[None]
+    batch = broadcast_shape(signs.shape[:-2], columns.shape[:-2])
+    exponent = columns.encoding.exponent
     if not isinstance(exponent, int):
-        exponent = exponent.min(axis=-2, keepdims=True)
-        vectors = rescale(vectors, np.broadcast_to(exponent, vectors.shape).copy())
-        check_bound(x.public_key, vectors.bound * plain.bound * inner, "matrix-multiply")
-        bound = vectors.bound * plain.bound * inner
-        exponent = np.broadcast_to(exponent, (*batch, rows, columns))
-    exponent = exponent + smallest(plain.encoding.exponent)
-    limbs = plain.magnitudes.shape[-1]
-    weights = np.broadcast_to(plain.magnitudes.reshape(*matrix, limbs), (*batch, rows, inner, limbs))
-    signs = np.broadcast_to(plain.negative.reshape(matrix), (*batch, rows, inner))
-    which = np.broadcast_to(vectors.flat_indices(), (*batch, inner, columns))
-    backend = x.residues.backend
+        exponent = exponent.min(axis=-1, keepdims=True)
+    bound = _bound_at(columns, exponent) * plain.bound * inner
+    check_bound(x.public_key, bound, "matrix-multiply")
+    columns = _align(columns, exponent, columns.shape)
+    residues = _multi_exponentiate(columns, weights, signs, plain, batch)
+    count("matmul_terms", residues.size * inner)
+    shape = residues.shape  # (*batch, p, m)
+    total_exponent = exponent + smallest(plain.encoding.exponent)
+    if not isinstance(total_exponent, int):
+        total_exponent = np.broadcast_to(total_exponent, shape)
+    encoding = joint_encoding([x.encoding, plain.encoding]).with_exponent(total_exponent)
+    out = x.derived(residues, encoding, bound).swapaxes(-1, -2)
+    if len(left) == 1:
+        out = out.reshape(*out.shape[:-2], out.shape[-1])
+    return out.reshape(out.shape[:-1]) if x.ndim == 1 else out
+
+
+def _multi_exponentiate(
+    columns: EncryptedArray, weights: Limbs, signs: Flags, plain: Encoded, batch: tuple[int, ...]
+) -> ResidueArray:
+    """columns (…, p, k), weights (…, m, k, limbs): residues (*batch, p, m) of all products of a row with a row."""
+    backend = columns.residues.backend
+    number, inner = columns.shape[-2:]
+    indices = np.broadcast_to(columns.flat_indices(), (*batch, number, inner))
+    weights = np.broadcast_to(weights, (*batch, *weights.shape[-3:]))
+    signs = np.broadcast_to(signs, (*batch, *signs.shape[-2:]))
     outputs = []
     for place in np.ndindex(*batch):
         magnitudes, negative = np.ascontiguousarray(weights[place]), np.ascontiguousarray(signs[place])
-        for j in range(columns):
-            bases = backend.take(vectors.residues, np.ascontiguousarray(which[place][:, j]))
+        for column in indices[place]:
+            bases = backend.take(columns.residues, np.ascontiguousarray(column))
             outputs.append(
                 backend.multi_exp(bases, magnitudes, negative, plain.bits, constant_time=plain.constant_time)
             )
-    residues = backend.reshape(backend.concatenate(outputs), (*batch, columns, rows))
-    count("matmul_terms", residues.size * inner)
-    swapped = exponent if isinstance(exponent, int) else np.swapaxes(exponent, -1, -2).copy()
-    out = replace(
-        x,
-        residues=residues,
-        encoding=_joint_encoding(x.encoding, plain.encoding, swapped),
-        bound=bound,
-        randomised=False,
-    ).swapaxes(-1, -2)
-    shape = out.shape
-    if len(plain.shape) == 1:
-        shape = (*shape[:-2], shape[-1])
-    if x.ndim == 1:
-        shape = shape[:-1]
-    return out.reshape(shape)
+    return backend.reshape(backend.concatenate(outputs), (*batch, number, signs.shape[-2]))
 
 
-def _swap(x: EncryptedArray) -> EncryptedArray:
+def _transposed(x: EncryptedArray) -> EncryptedArray:
     return x if x.ndim == 1 else x.swapaxes(-1, -2)
-
-
-def _swap_plain(plain: Encoded) -> Encoded:
-    if len(plain.shape) == 1:
-        return plain
-    exponent = plain.encoding.exponent
-    return replace(
-        plain,
-        magnitudes=np.swapaxes(plain.magnitudes, -2, -3),
-        negative=np.swapaxes(plain.negative, -1, -2),
-        encoding=plain.encoding
-        if isinstance(exponent, int)
-        else plain.encoding.with_exponent(np.swapaxes(exponent, -1, -2).copy()),
-    )
 
 
 # -- sums --------------------------------------------------------------------------------------------------
 
 
-def total(x: EncryptedArray, axis: int | tuple[int, ...] | None, keepdims: bool) -> EncryptedArray:
+def total(x: EncryptedArray, axis: object, keepdims: bool) -> EncryptedArray:
     """The sum along axes (all of them for None): one M less than there are elements."""
     axes = normalise_axes(axis, x.ndim)
-    number = int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
+    number = math.prod(x.shape[a] for a in axes)
     kept = [a for a in range(x.ndim) if a not in axes]
-    bound = x.bound * number
-    check_bound(x.public_key, bound, "sum")
+    outer = tuple(x.shape[a] for a in kept)
     exponent = x.encoding.exponent
     if not isinstance(exponent, int):
-        lowest = exponent.min(axis=axes, keepdims=True)
-        x = rescale(x, np.broadcast_to(lowest, x.shape).copy())
-        bound = x.bound * number
-        check_bound(x.public_key, bound, "sum")
-        exponent = lowest.reshape([x.shape[a] for a in kept])
-    moved = x.transpose(*kept, *axes) if axes else x
+        exponent = exponent.min(axis=axes, keepdims=True)
+    bound = _bound_at(x, exponent) * number
+    check_bound(x.public_key, bound, "sum")
+    x = _align(x, exponent, x.shape)
+    moved = x.transpose(*kept, *axes) if axes != tuple(range(len(kept), x.ndim)) else x
     backend = x.residues.backend
-    outer = tuple(x.shape[a] for a in kept)
     residues = backend.product(backend.reshape(moved.residues, (*outer, number)))
     count("add", x.size - residues.size)
-    out = replace(x, residues=residues, encoding=x.encoding.with_exponent(exponent), bound=bound, randomised=False)
+    if not isinstance(exponent, int):
+        exponent = exponent.reshape(outer)
+    out = x.derived(residues, x.encoding.with_exponent(exponent), bound)
     return out.reshape(tuple(1 if a in axes else s for a, s in enumerate(x.shape))) if keepdims else out
 
 
-def average(x: EncryptedArray, axis: int | tuple[int, ...] | None, keepdims: bool) -> EncryptedArray:
+def average(x: EncryptedArray, axis: object, keepdims: bool) -> EncryptedArray:
     """The exact sum times the float64 nearest to 1/count (count is public): exact where it is a power of two."""
-    number = int(np.prod([x.shape[a] for a in normalise_axes(axis, x.ndim)], dtype=np.int64))
-    return multiply_plain(total(x, axis, keepdims), encode(public(1.0 / number)))
+    number = math.prod(x.shape[a] for a in normalise_axes(axis, x.ndim))
+    factor = encode(public(1.0 / number))
+    check_bound(x.public_key, _bound_at(x, smallest(x.encoding.exponent)) * number * factor.bound, "average")
+    return multiply_plain(total(x, axis, keepdims), factor)
 
 
 def segment_total(x: EncryptedArray, segments: NDArray[np.intp], number: int) -> EncryptedArray:
@@ -308,12 +298,12 @@ def segment_total(x: EncryptedArray, segments: NDArray[np.intp], number: int) ->
     An empty segment gives an encryption of zero.
     """
     exponent = smallest(x.encoding.exponent)
-    bound = _aligned(x, exponent) * x.size
+    bound = _bound_at(x, exponent) * x.size
     check_bound(x.public_key, bound, "sum segments")
-    x = rescale(x, exponent if not x.encoding.per_element else np.full(x.shape, exponent, dtype=np.int64))
+    x = rescale(x, exponent)
     residues = x.residues.backend.segment_product(x.residues, segments, number)
     count("add", x.size)
-    return replace(x, residues=residues, encoding=x.encoding.with_exponent(exponent), bound=bound, randomised=False)
+    return x.derived(residues, x.encoding.with_exponent(exponent), bound)
 
 
 def normalise_axes(axis: object, ndim: int) -> tuple[int, ...]:

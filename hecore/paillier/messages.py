@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from hecore.arith.limbs import LIMB_BITS, ints_from_limbs, less_than, limbs_from_ints
+from hecore.arith.limbs import LIMB_BITS, ints_from_limbs, less_than, limbs_for_bits, limbs_from_ints
 
 Limbs = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
@@ -58,16 +58,51 @@ def fits(magnitudes: Limbs, bound: int) -> Flags:
     return less_than(magnitudes, bound + 1)
 
 
-def subtract_from(n: int, magnitudes: Limbs) -> Limbs:
-    """Elementwise n - m for m in [0, n], (*S, L) -> (*S, L), by borrowing along the columns."""
-    n_limbs = limbs_from_ints([n], magnitudes.shape[-1])[0]
-    out = np.empty_like(magnitudes)
-    borrow = np.zeros(magnitudes.shape[:-1], dtype=np.uint64)
-    for i, n_limb in enumerate(n_limbs):
-        column = magnitudes[..., i]
-        difference = n_limb - column
+def subtract(a: Limbs, b: Limbs) -> tuple[Limbs, Flags]:
+    """Elementwise a - b modulo 2**(64*L) for broadcasting (*S, L), and where it is negative (S)."""
+    shape: tuple[int, ...] = np.broadcast_shapes(a.shape, b.shape)
+    out = np.empty(shape, dtype=np.uint64)
+    borrow = np.zeros(shape[:-1], dtype=np.uint64)
+    for i in range(shape[-1]):
+        difference = a[..., i] - b[..., i]
         out[..., i] = difference - borrow
-        borrow = ((column > n_limb) | (difference < borrow)).astype(np.uint64)
+        borrow = ((b[..., i] > a[..., i]) | (difference < borrow)).astype(np.uint64)
+    return out, borrow.astype(np.bool_)
+
+
+def add(a: Limbs, b: Limbs) -> Limbs:
+    """Elementwise a + b modulo 2**(64*L) for broadcasting (*S, L)."""
+    shape: tuple[int, ...] = np.broadcast_shapes(a.shape, b.shape)
+    out = np.empty(shape, dtype=np.uint64)
+    carry = np.zeros(shape[:-1], dtype=np.uint64)
+    for i in range(shape[-1]):
+        partial = a[..., i] + b[..., i]
+        out[..., i] = partial + carry
+        carry = ((partial < a[..., i]) | (out[..., i] < partial)).astype(np.uint64)
+    return out
+
+
+def subtract_from(n: int, magnitudes: Limbs) -> Limbs:
+    """Elementwise n - m for m in [0, n], (*S, L) -> (*S, L)."""
+    return subtract(limbs_from_ints([n], magnitudes.shape[-1])[0], magnitudes)[0]
+
+
+def signed_difference(a: Limbs, b: Limbs) -> tuple[Limbs, Flags]:
+    """a - b as (magnitudes, negative)."""
+    difference, negative = subtract(a, b)
+    return np.where(negative[..., None], subtract(b, a)[0], difference), negative
+
+
+def bit_field(integers: Limbs, offset: int, width: int) -> Limbs:
+    """Bits [offset, offset + width) of each integer, in limbs_for_bits(width) limbs; bits past the end are zero."""
+    limbs = limbs_for_bits(width)
+    word, bit = divmod(offset, LIMB_BITS)
+    source = resize(integers[..., word:], limbs + 1)
+    out = source[..., :limbs] >> np.uint64(bit)
+    if bit:
+        out = out | (source[..., 1:] << np.uint64(LIMB_BITS - bit))
+    if top := width % LIMB_BITS:
+        out[..., -1] &= np.uint64((1 << top) - 1)
     return out
 
 

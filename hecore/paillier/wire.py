@@ -32,6 +32,7 @@ class Kind(IntEnum):
     PUBLIC_KEY = 1
     SECRET_KEY_UNPROTECTED = 2
     ENCRYPTED_ARRAY = 3
+    PACKED_ARRAY = 4
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,40 @@
+"""What encrypted arrays refuse, in one place and in words: everything that would need the secret key."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from numpy.typing import NDArray
+
+from hecore.errors import OperandTypeError
+
+
+class Refusals:
+    """Comparisons, truth value, numbers, and arithmetic that Paillier does not have raise OperandTypeError."""
+
+    __slots__ = ()
+
+    def _refuse_comparison(self, other: object) -> NoReturn:
+        raise OperandTypeError("cannot compare encrypted arrays: decrypt first")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse_comparison
+    __hash__ = None  # type: ignore[assignment]
+
+    def _refuse_conversion(self, *_: object) -> NoReturn:
+        raise OperandTypeError("cannot turn an encrypted array into numbers: decrypt it with the secret key")
+
+    __bool__ = __int__ = __float__ = __complex__ = __index__ = _refuse_conversion
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NDArray[Any]:
+        self._refuse_conversion()
+
+    def _refuse_operation(self, *_: object) -> NoReturn:
+        raise OperandTypeError(
+            "cannot do this to an encrypted array: Paillier has + - and, with plain numbers, * and @"
+        )
+
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse_operation
+    __pow__ = __rpow__ = __abs__ = __invert__ = __and__ = __or__ = __xor__ = __lshift__ = __rshift__ = _refuse_operation
+
+    def __setitem__(self, key: object, value: object) -> NoReturn:
+        raise OperandTypeError("cannot assign into an encrypted array: arrays are immutable; use concatenate or stack")
