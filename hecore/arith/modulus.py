@@ -50,7 +50,8 @@ class CrtModulus:
     """n = p*q with its factors: what decryption and own-key encryption need. All of it is secret but n.
 
     p and q are distinct odd coprime integers (primes, for Paillier). h_p = (-q)**-1 mod p is
-    L_p((1+n)**(p-1) mod p^2)**-1 mod p, because (1+n)**(p-1) = 1 + (p-1)*n mod p^2; h_q likewise (Paillier 1999, section 7).
+    L_p((1+n)**(p-1) mod p^2)**-1 mod p, because (1+n)**(p-1) = 1 + (p-1)*n mod p^2; h_q likewise
+    (Paillier 1999, section 7).
     """
 
     p: int = field()
