@@ -220,7 +220,8 @@ def _create(entry: _Entry) -> IntegerBackend:
     """Import and create; no self-test yet."""
     module, _, attribute = entry.target.partition(":")
     try:
-        backend = getattr(import_module(module), attribute)()
+        factory = getattr(import_module(module), attribute, None)
+        backend = factory() if factory is not None else None
     except ImportError as error:
         missing = entry.missing()
         found = f"found no {', '.join(missing)}" if missing else f"importing it failed ({error})"

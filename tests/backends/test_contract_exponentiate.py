@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Form = Literal["mod_exp", "mod_exp_vartime"]
 FORMS: list[Form] = ["mod_exp", "mod_exp_vartime"]
 BITS = [1, 2, 5, 13, 64, 65]
+BATCHES = [0, 1, 2, 3, 4, 5, 7, 8, 9, 33]
 
 
 def powers(bases: Sequence[int], exponents: Sequence[int], modulus: Modulus) -> list[int]:
@@ -28,7 +29,7 @@ def powers(bases: Sequence[int], exponents: Sequence[int], modulus: Modulus) -> 
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 33])
+@pytest.mark.parametrize("count", BATCHES)
 def test_one_exponent_for_all(lab: Lab, some_modulus: Modulus, form: Form, count: int) -> None:
     x = lab.values(some_modulus, count)
     for bits in BITS:
@@ -38,7 +39,7 @@ def test_one_exponent_for_all(lab: Lab, some_modulus: Modulus, form: Form, count
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 33])
+@pytest.mark.parametrize("count", BATCHES)
 def test_an_exponent_each(lab: Lab, some_modulus: Modulus, form: Form, count: int) -> None:
     x = lab.values(some_modulus, count)
     for bits in BITS:
@@ -93,6 +94,18 @@ def test_a_long_exponent_with_a_small_value(lab: Lab, some_modulus: Modulus, for
     x, e = lab.values(some_modulus, 9), [0, 1, 2, 3, 4, 5, 2**64 - 1, 2**64, 2**299]
     result = getattr(lab.backend, form)(lab.up(x, some_modulus), lab.own(e, 300))
     lab.same(result, powers(x, e, some_modulus), some_modulus, (9,))
+
+
+def test_exponentiation_of_a_large_batch(lab: Lab, small_modulus: Modulus) -> None:
+    """More elements than any block a pool of threads would cut."""
+    x, e = lab.values(small_modulus, 1001), lab.exponents(13, 1001)
+    a, own, backend = lab.up(x, small_modulus), lab.own(e, 13), lab.backend
+    expected = powers(x, e, small_modulus)
+    lab.same(backend.mod_exp(a, own), expected, small_modulus, (1001,))
+    lab.same(backend.mod_exp_vartime(a, own), expected, small_modulus, (1001,))
+    base = lab.units(small_modulus, 5)[4]
+    result = backend.fixed_base_exp(backend.fixed_base_table(base, small_modulus, 13), own)
+    lab.same(result, powers([base] * 1001, e, small_modulus), small_modulus, (1001,))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,11 @@ from hecore.errors import NotInvertibleError, OperandTypeError, ParameterError, 
 if TYPE_CHECKING:
     from tests.backends.conftest import Lab
 
-BATCHES = [0, 1, 2, 7, 8, 9, 33]
+BATCHES = [0, 1, 2, 3, 4, 5, 7, 8, 9, 33]
 
 
 def product_of(values: list[int], modulus: Modulus) -> int:
-    return math.prod(values) % modulus.value
+    return reduce(lambda x, y: x * y % modulus.value, values, 1)
 
 
 @pytest.mark.parametrize("count", BATCHES)
@@ -96,7 +97,7 @@ def test_mod_mul_refuses_other_shapes_and_moduli(lab: Lab) -> None:
         mul(a, lab.up([1, 2, 3, 4], Modulus.square(7)))
 
 
-@pytest.mark.parametrize("count", [*BATCHES, 64, 100])
+@pytest.mark.parametrize("count", [*BATCHES, 64, 100, 2000])
 def test_product(lab: Lab, some_modulus: Modulus, count: int) -> None:
     x = lab.values(some_modulus, count + 1)[1:]  # without the zero
     lab.same(lab.backend.product(lab.up(x, some_modulus)), [product_of(x, some_modulus)], some_modulus, ())
@@ -108,7 +109,7 @@ def test_product_at_every_size(lab: Lab, modulus: Modulus) -> None:
     lab.same(lab.backend.product(lab.up(x, modulus, (3, 9))), rows, modulus, (3,))
 
 
-@pytest.mark.parametrize("shape", [(4, 1), (1, 4), (2, 3, 5), (9, 2), (2, 17), (40, 3)])
+@pytest.mark.parametrize("shape", [(4, 1), (1, 4), (2, 3, 5), (9, 2), (2, 17), (40, 3), (700, 2), (3, 1000)])
 def test_product_along_the_last_axis(lab: Lab, some_modulus: Modulus, shape: tuple[int, ...]) -> None:
     x, count = lab.units(some_modulus, math.prod(shape)), shape[-1]
     expected = [product_of(x[i : i + count], some_modulus) for i in range(0, len(x), count)]
@@ -172,7 +173,7 @@ def test_segment_product_refuses_bad_segments(lab: Lab, small_modulus: Modulus) 
         segment_product(a, np.zeros(4), 3)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("count", [*BATCHES, 100])
+@pytest.mark.parametrize("count", [*BATCHES, 100, 2000])
 def test_batch_invert(lab: Lab, some_modulus: Modulus, count: int) -> None:
     x = lab.units(some_modulus, count)
     result = lab.backend.batch_invert(lab.up(x, some_modulus))
@@ -200,6 +201,7 @@ def test_batch_invert_names_what_has_no_inverse(lab: Lab, some_crt: CrtModulus) 
         (9, {8: q * 5}),
         (33, {3: n, 4: 0, 17: p * q * 7, 32: p * p}),
         (8, dict.fromkeys(range(8), n * (n - 1))),
+        (1000, {511: p, 999: q}),
     ):
         a = lab.up(planted(lab, some_crt, count, bad), some_crt.n_squared)
         with pytest.raises(NotInvertibleError) as caught:
@@ -227,6 +229,7 @@ def test_gcd_is_one_finds_planted_factors(lab: Lab, some_crt: CrtModulus) -> Non
         (33, {0: p, 32: q}),
         (33, {5: p * 3, 6: p * 3, 7: q, 31: n}),
         (16, dict.fromkeys(range(16), n)),
+        (2000, {0: p, 1023: q, 1024: n, 1999: p}),
     ):
         x = planted(lab, some_crt, count, bad)
         result = lab.backend.gcd_is_one(lab.up(x, some_crt.n_squared))

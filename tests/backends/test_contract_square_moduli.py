@@ -169,6 +169,13 @@ def test_decrypt(lab: Lab, crt: CrtModulus, count: int) -> None:
     lab.same_ints(result, messages)
 
 
+@pytest.mark.parametrize("count", [3, 4, 5, 7, 8, 16, 17, 200])
+def test_decrypt_of_batches_that_share_lanes_or_do_not(lab: Lab, some_crt: CrtModulus, count: int) -> None:
+    messages = messages_of(lab, some_crt, count)
+    result = lab.backend.decrypt(lab.up(ciphertexts(lab, some_crt, messages), some_crt.n_squared), some_crt)
+    lab.same_ints(result, messages)
+
+
 @pytest.mark.parametrize("shape", [(), (0, 2), (2, 3), (17,)])
 def test_decrypt_keeps_the_shape(lab: Lab, some_crt: CrtModulus, shape: tuple[int, ...]) -> None:
     messages = messages_of(lab, some_crt, int(np.prod(shape, dtype=np.int64)))

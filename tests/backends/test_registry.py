@@ -207,7 +207,7 @@ def test_a_package_that_cannot_be_imported_is_unavailable(install: Install) -> N
     assert isinstance(caught.value.__cause__, ImportError)
 
 
-@pytest.mark.parametrize("target", ["NoBackend", "Misnamed"])
+@pytest.mark.parametrize("target", ["NoBackend", "Misnamed", "Absent"])
 def test_what_is_no_backend_of_that_name_is_refused(install: Install, target: str) -> None:
     source = """
         from hecore.backends.reference import ReferenceBackend
