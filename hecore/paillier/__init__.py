@@ -8,6 +8,7 @@ secret_key.decrypt(weights @ encrypted + bias)
 from hecore.paillier.ciphertext import EncryptedArray, concatenate, operation_counter, stack
 from hecore.paillier.encoding import Encoding, FixedPoint, Floats, FloatsPerElement, Integers, Plain, plain, public
 from hecore.paillier.keys import PublicKey, SecretKey, generate_insecure_keypair, generate_keypair
+from hecore.paillier.packing import PackedArray, Packing
 from hecore.paillier.pool import ObfuscatorPool
 from hecore.paillier.validation import ValidationReport
 
@@ -19,6 +20,8 @@ __all__ = [
     "FloatsPerElement",
     "Integers",
     "ObfuscatorPool",
+    "PackedArray",
+    "Packing",
     "Plain",
     "PublicKey",
     "SecretKey",

@@ -36,12 +36,13 @@ from hecore.paillier.params import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from hecore.backends.protocol import IntegerBackend
     from hecore.paillier.ciphertext import EncryptedArray
     from hecore.paillier.encoding import EncodingChoice
     from hecore.paillier.encryption import Progress
+    from hecore.paillier.packing import PackedArray
     from hecore.paillier.pool import ObfuscatorPool
 
 _MAX_INTEGER_BYTES = MAX_KEY_BITS // 8
@@ -162,7 +163,7 @@ class PublicKey:
 
     def encrypt(
         self,
-        values: ArrayLike,
+        values: object,
         *,
         encoding: EncodingChoice | None = None,
         pool: ObfuscatorPool | None = None,
@@ -170,7 +171,8 @@ class PublicKey:
     ) -> EncryptedArray:
         """Encrypt numbers of any shape; `hecore.paillier.encryption.encrypt` states ranges, encodings and errors.
 
-        `pool` supplies obfuscators made in advance for this key; `progress` is told how many values are done. Raises KeyMismatchError for a pool of another key.
+        `pool` supplies obfuscators made in advance for this key; `progress` is told how many values are done.
+        Raises KeyMismatchError for a pool of another key.
         """
         from hecore.paillier.encryption import encrypt  # it builds on this module
 
@@ -304,7 +306,7 @@ class SecretKey:
 
     def encrypt(
         self,
-        values: ArrayLike,
+        values: object,
         *,
         encoding: EncodingChoice | None = None,
         pool: ObfuscatorPool | None = None,
@@ -317,7 +319,7 @@ class SecretKey:
             return self.public_key.encrypt(values, encoding=encoding, pool=pool, progress=progress)
         return encrypt(self.public_key, values, partial(own_obfuscators, self), encoding=encoding, progress=progress)
 
-    def decrypt(self, array: EncryptedArray, *, exact: bool = False) -> NDArray[Any]:
+    def decrypt(self, array: EncryptedArray | PackedArray, *, exact: bool = False) -> NDArray[Any]:
         """The numbers in `array`, an ndarray of its shape; `hecore.paillier.encryption.decrypt` states the rest."""
         from hecore.paillier.encryption import decrypt  # it builds on this module
 

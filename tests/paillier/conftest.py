@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def on_reference() -> Iterator[None]:
     """New arrays go to the reference backend: what is tested here is above the dispatch point."""
     with hecore.use("reference"):
