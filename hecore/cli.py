@@ -80,11 +80,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hecore", description="Homomorphic encryption with Paillier.", epilog=EPILOG, formatter_class=form
     )
+    # No abbreviations anywhere: --passphrase would stand for --passphrase-file and print the secret as a file name.
+    parser.allow_abbrev = False
     parser.add_argument("--version", action="version", version=f"hecore {hecore.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, run: Callable[[argparse.Namespace], Result], summary: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=summary, description=summary, epilog=EPILOG, formatter_class=form)
+        sub = commands.add_parser(
+            name, help=summary, description=summary, epilog=EPILOG, formatter_class=form, allow_abbrev=False
+        )
         sub.set_defaults(run=run, device=None)
         sub.add_argument("--json", action="store_true", help="print the result as JSON")
         sub.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -141,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("inspect", _inspect, "Say what a file is; shows no secret and asks no passphrase.")
     sub.add_argument("file", metavar="FILE")
     sub.add_argument("--key", metavar="PUBLIC", help="public key of an encrypted array: read and check it too")
+    on_device(sub)
 
     sub = command("demo", _demo, "Two parties train one logistic regression on data that neither shows the other.")
     sub.add_argument("--key-bits", type=int, default=2048, metavar="BITS", help="size of n; default 2048")

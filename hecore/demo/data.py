@@ -156,7 +156,9 @@ def breast_cancer(features_guest: int, features_host: int, batch: int, seed: int
     """scikit-learn's breast-cancer rows, the first columns to the guest and the next to the host.
 
     A fifth of the rows is held out, drawn by the seed; each column is standardised by the mean and deviation of its
-    training rows, which its owner can do alone. Raises MissingExtraError without scikit-learn, ParameterError for more columns than there are.
+    training rows, which its owner can do alone.
+
+    Raises MissingExtraError without scikit-learn, ParameterError for more columns than there are.
     """
     loaded = _sklearn("datasets").load_breast_cancer()
     x = np.asarray(loaded.data, dtype=np.float64)

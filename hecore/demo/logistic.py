@@ -60,7 +60,7 @@ def run(
     curves = [Curve("encrypted", scores, guest.losses), Curve("floats", plain_scores, plain_losses)]
     auc_sklearn = None
     try:
-        curves.append(Curve("scikit-learn", data.sklearn_scores(dataset), None))
+        curves.append(Curve("scikit-learn", data.sklearn_scores(dataset), []))
         auc_sklearn = area_under_curve(curves[-1].scores, labels)
     except MissingExtraError:
         if options.rows is None:  # its data was asked for, so it must be there

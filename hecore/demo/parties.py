@@ -25,9 +25,9 @@ Numbers are exact integers under encryption: columns in units of 2^-20, u in uni
 **Who sees what**, all parties being semi-honest (they follow the protocol and look at what they get) and the arbiter
 not conspiring with either:
 
-- The arbiter sees masked values only. A mask is uniform over a range 2^80 times that of the value below it, so each value it
-  decrypts is within 2^-80 of the same distribution for any data. It learns the shape of the work: how many columns
-  each party has, how many batches.
+- The arbiter sees masked values only. A mask is uniform over a range 2^80 times that of the value below it, so each
+  value it decrypts is within 2^-80 of the same distribution for any data. It learns the shape of the work: how many
+  columns each party has, how many batches.
 - The host sees ciphertexts under a key it cannot open, and the gradient of its own weights, batch by batch.
 - The guest sees ciphertexts likewise, the gradient of its own weights, and the loss of each batch.
 - Whoever watches the network sees ciphertexts, sizes, and the masked values.

@@ -28,7 +28,7 @@ def plot(report: Report) -> bytes:
     aucs = {"encrypted": report.auc, "floats": report.auc_floats, "scikit-learn": report.auc_sklearn}
     styles = {"encrypted": "-", "floats": "--", "scikit-learn": ":"}
     for curve in report.curves:
-        if curve.losses is not None:
+        if curve.losses:
             left.plot(np.arange(1, len(curve.losses) + 1), curve.losses, styles[curve.name], label=curve.name)
         order = np.argsort(-curve.scores, kind="stable")
         positive = report.labels[order] > 0

@@ -46,11 +46,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Curve:
-    """Held-out scores of one model and the loss of each batch on the way to it (None where it has none)."""
+    """Held-out scores of one model and the loss of each batch on the way to it (empty where it has none)."""
 
     name: str
     scores: Floats = field(repr=False)
-    losses: list[float] | None = field(repr=False)
+    losses: list[float] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Report:
             "simulated": self.simulated,
             "auc": {"encrypted": self.auc, "floats": self.auc_floats, "scikit_learn": self.auc_sklearn},
             "loss": {"encrypted": self.loss, "floats": self.loss_floats},
-            "losses": {curve.name: curve.losses for curve in self.curves if curve.losses is not None},
+            "losses": {curve.name: curve.losses for curve in self.curves if curve.losses},
             "operations": self.operations,
             "seconds": self.seconds,
             "total_seconds": self.total_seconds,
