@@ -249,3 +249,5 @@ def test_encryption_draws_from_the_pool(pool: ObfuscatorPool, monkeypatch: pytes
         assert counts == [3, 3]
         with pytest.raises(KeyMismatchError, match="another key"):
             generate_insecure_keypair(64)[0].encrypt([1], pool=pool)
+        with pytest.raises(OperandTypeError, match="ObfuscatorPool"):
+            KEYS[0].encrypt([1], pool=[pool])  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,6 +69,12 @@ def test_a_public_key_has_the_documented_bytes() -> None:
     payload = NUMBERS + bytes.fromhex("0a000000")  # randomness of 10 bits
     body = b"hecr\x01\x01\x00\x00" + bytes.fromhex(KNOWN_KEY.fingerprint) + b"\x12" + bytes(7) + payload
     assert KNOWN_KEY.to_bytes() == body + hashlib.sha256(body).digest()[:16]
+
+
+def test_the_example_in_the_documentation() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "wire-format.md").read_text()
+    example = text.split("Example:")[1].split("```")[1]
+    assert bytes.fromhex(example) == KNOWN_KEY.to_bytes()
 
 
 def test_a_secret_key_has_the_documented_bytes() -> None:
