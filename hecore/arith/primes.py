@@ -43,11 +43,11 @@ def small_factor(n: int, bound: int) -> int | None:
     return next((prime for prime in _primes_up_to(bound) if n % prime == 0), None)
 
 
-def is_prime(n: int) -> bool:
+def is_prime(n: int, *, rounds: int = MILLER_RABIN_ROUNDS) -> bool:
     """Whether n is prime: trial division, then Miller-Rabin with 64 random bases from the OS CSPRNG.
 
     A prime is never rejected. Any composite, also one chosen by an adversary, is accepted with probability at
-    most 4**-64 = 2**-128 over the bases (Rabin 1980). GMP's own test is not used: its bases are
+    most 4**-rounds, 2**-128 by default, over the bases (Rabin 1980). GMP's own test is not used: its bases are
     predictable, so that its bound does not hold against an adversary.
     """
     if n < 2:
@@ -60,7 +60,7 @@ def is_prime(n: int) -> bool:
     # n - 1 = odd * 2**twos; a base whose powers never meet -1 on the way to 1 is a witness that n is composite.
     twos = (n - 1 & 1 - n).bit_length() - 1
     odd = (n - 1) >> twos
-    return not any(_is_witness(2 + random_below(n - 3), n, odd, twos) for _ in range(MILLER_RABIN_ROUNDS))
+    return not any(_is_witness(2 + random_below(n - 3), n, odd, twos) for _ in range(rounds))
 
 
 def _is_witness(base: int, n: int, odd: int, twos: int) -> bool:

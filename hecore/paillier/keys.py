@@ -201,7 +201,7 @@ class PublicKey:
 
         With `strict`, raise MalformedKeyError naming the failures instead of reporting them.
         """
-        report = validation.ValidationReport(tuple(validation.report_checks(self.n, self.h)))
+        report = validation.report(self.n, self.h)
         if strict and not report.passed:
             raise MalformedKeyError(f"cannot trust this key: it must hold that {'; '.join(report.failures)}")
         return report

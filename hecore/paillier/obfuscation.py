@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hecore.arith.integers import gcd
-from hecore.arith.limbs import ints_from_limbs, less_than, limbs_from_ints
+from hecore.arith.limbs import ints_from_limbs, less_than, limbs_for_bits, limbs_from_ints
 from hecore.arith.random import random_limbs
 from hecore.backends.protocol import ExponentArray
 from hecore.errors import OperandTypeError, ParameterError
@@ -107,8 +107,8 @@ def own_obfuscators(secret_key: SecretKey, count: int, backend: IntegerBackend) 
     Without h. r**n modulo p^2 depends only on r mod p: two r that differ by a multiple of p have the same p-th
     power modulo p^2. The p-th powers are the subgroup of order p-1, on which r -> r**q is a bijection, because
     gcd(n, (p-1)(q-1)) = 1. For uniform units r modulo n, r**n is thus uniform and independent in both subgroups,
-    and so is (r_p**p mod p^2, r_q**q mod q^2) for uniform units r_p modulo p, r_q modulo q: half as many
-    multiplications at half the width. A fixed base would need a generator, hence the factors of p-1.
+    and so is (r_p**p mod p^2, r_q**q mod q^2) for uniform units r_p modulo p, r_q modulo q: two exponentiations
+    of half the length at half the width. A fixed base would need a generator, hence the factors of p-1.
     """
     _check_count(count)
     crt = secret_key.crt
@@ -138,7 +138,7 @@ def uniform_below(count: int, bound: int, *, parity: NDArray[np.uint64] | None =
     """
     # bit_length of the bound, not of bound-1: the limb count then is that of the prime next to it.
     bits = bound.bit_length()
-    out = random_limbs(count, bits) if count else np.empty((0, -(-bits // 64)), dtype=np.uint64)
+    out = random_limbs(count, bits)
     pending = np.arange(count)
     while True:
         if parity is not None:
@@ -168,7 +168,7 @@ def _random_units(count: int, n: int) -> Limbs:
     units: list[int] = []
     while len(units) < count:
         units += [r for r in ints_from_limbs(_uniform_positive(count - len(units), n)) if gcd(r, n) == 1]
-    return limbs_from_ints(units, -(-n.bit_length() // 64))
+    return limbs_from_ints(units, limbs_for_bits(n.bit_length()))
 
 
 def _widen(limbs: Limbs, count: int) -> Limbs:

@@ -213,6 +213,9 @@ def test_the_report_names_what_fails_and_what_nobody_can_check(secure_keys: tupl
     assert "needs a proof" in str(report)
     assert str(report).count("ok") >= len(report.checks)
 
+    assert len(report.not_checked) == 3
+    assert len(PublicKey(secure_keys[0].n).validate().not_checked) == 1
+
     small = PublicKey.insecure(N, H).validate()
     assert not small.passed
     assert [text for text in small.failures if "2048 bits" in text]
