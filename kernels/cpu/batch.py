@@ -305,3 +305,23 @@ def decode_arrays(limbs, a_p, a_q, h_p, h_q, p_inverse, q_multiple, context_p, c
                 digits_to_limbs(limbs, g * LANES + k_, flat[k_:], LANES, 2 * length)
 
 
+
+
+@kernel
+def logarithms(limbs, a, context, length, first, last, scratch):
+    """u with a = 1 + u*n modulo n^2, as host limbs of n; whatever stands beside the 1 modulo n is not looked at."""
+    base = scratch.ctypes.data
+    c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
+    x, t, one = slot(base, length, 0), slot(base, length, 1), slot(base, length, 2)
+    flat = np.empty(length * LANES, np.uint64)
+    zero(base, area(length))
+    store(one, 0, splat(np.uint64(1)))
+    for g in range(first, last):
+        point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
+        gather(x, rows, a.shape[1])
+        multiply_single(t, one, x, c, length, w)
+        split_canonical(t, c, length)
+        copy(flat.ctypes.data, t + length * V, length)
+        for k in range(LANES):
+            if g * LANES + k < limbs.shape[0]:
+                digits_to_limbs(limbs, g * LANES + k, flat[k:], LANES, length)

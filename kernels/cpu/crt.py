@@ -1,0 +1,121 @@
+"""Host side of decryption and of own-key encryption: n^2 to p^2 and q^2 and back, both halves side by side.
+
+With eight lanes a group holds four elements modulo p^2 in its lower lanes and the same four modulo q^2 in its upper
+ones, constants and exponent digits to match: a batch of one costs one exponentiation, not two.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
+from hecore.arith.modulus import CrtModulus, Modulus
+from hecore.kernels.cpu import batch
+from hecore.kernels.cpu.context import Context, CrtContext, context_for, empty_rows, reduce_constants
+from hecore.kernels.cpu.elements import SQUARE
+from hecore.kernels.cpu.engine import Engine, Limbs, Rows, best_window, window_digits
+from hecore.kernels.cpu.vector import IFMA, LANES
+
+HALF = LANES // 2
+
+
+def can_reduce(source: Context, target: Context) -> bool:
+    """`batch.reduce_arrays` serves: both are squares, n is a multiple of p, and n's digits fit twice p's."""
+    squares = source.kind == SQUARE and target.kind == SQUARE
+    return squares and source.root % target.root == 0 and source.length <= 2 * target.length
+
+
+def reduce(engine: Engine, source: Context, target: Context, rows: Rows) -> Rows:
+    return _reduce(engine, source, target, reduce_constants(source, target), rows)
+
+
+def _reduce(engine: Engine, source: Context, target: Context, constants: Rows, rows: Rows) -> Rows:
+    out = empty_rows(len(rows), target.row_words)
+    top = max(source.length, target.length)
+    arguments = (out, rows, constants, target.constants, target.length, source.length)
+    engine._run(batch.reduce_arrays, len(out), top, *arguments)
+    return out
+
+
+def _adapt(engine: Engine, rows: Rows, target: Context) -> Rows:
+    """Rows of the modulus's own context -> rows of `target`, whose L is the larger of two factors'."""
+    own = context_for(Modulus.square(target.root))
+    if own.length == target.length:
+        return rows
+    return engine.import_ints(target, engine.export_ints(own, rows))
+
+
+def lift(engine: Engine, crt: CrtContext, a_p: Rows, a_q: Rows) -> Rows:
+    """CRT by idempotents; factors so unequal that p^2 outgrows n's digits go through host integers."""
+    a_p, a_q = _adapt(engine, a_p, crt.p), _adapt(engine, a_q, crt.q)
+    n = crt.n
+    if max(crt.p.value, crt.q.value) >= n.radix:
+        pp, qq = crt.p.value, crt.q.value
+        inverse = pow(pp, -1, qq)
+        pairs = zip(engine.export_ints(crt.p, a_p), engine.export_ints(crt.q, a_q), strict=True)
+        return engine.import_ints(n, [x + pp * ((y - x) * inverse % qq) for x, y in pairs])
+    out = empty_rows(len(a_p), n.row_words)
+    top = max(n.length, crt.p.length)
+    contexts = (crt.p.constants, crt.q.constants, n.constants)
+    engine._run(batch.lift_arrays, len(out), top, out, a_p, a_q, crt.lift, *contexts, n.length, crt.p.length)
+    return out
+
+
+def decode(engine: Engine, crt: CrtContext, a_p: Rows, a_q: Rows, limbs: int) -> Limbs:
+    return _decode(engine, crt, _adapt(engine, a_p, crt.p), _adapt(engine, a_q, crt.q), limbs)
+
+
+def _decode(engine: Engine, crt: CrtContext, a_p: Rows, a_q: Rows, limbs: int) -> Limbs:
+    out = np.empty((len(a_p), limbs), dtype=np.uint64)
+    factors = (crt.h_p, crt.h_q, crt.p_inverse, crt.q_multiple, crt.p.constants, crt.q.constants)
+    engine._run(batch.decode_arrays, len(out), crt.p.length, out, a_p, a_q, *factors, crt.p.length)
+    return out
+
+
+def decrypt(engine: Engine, context: CrtContext, crt: CrtModulus, rows: Rows) -> Limbs:
+    """c mod p^2 to the p-1 and c mod q^2 to the q-1, then `decode`."""
+    if not all(can_reduce(context.n, target) for target in (context.p, context.q)):
+        pp, qq = context.p, context.q
+        values = engine.export_ints(context.n, rows)
+        halves = [engine.import_ints(target, [x % target.value for x in values]) for target in (pp, qq)]
+    else:
+        halves = [
+            _reduce(engine, context.n, target, constants, rows)
+            for target, constants in ((context.p, context.reduce_p), (context.q, context.reduce_q))
+        ]
+    bits = max(crt.p.bit_length(), crt.q.bit_length())
+    window = best_window(bits)
+    exponents = limbs_from_ints([crt.p - 1, crt.q - 1], limbs_for_bits(bits))
+    digits = window_digits(exponents, bits, window)[::-1]  # (windows, 2)
+    if IFMA:
+        powers = _both_halves(engine, context, halves, digits, window)
+    else:
+        index = [np.ascontiguousarray(digits[:, h : h + 1]) for h in range(2)]
+        factors = (context.p, context.q)
+        powers = [
+            engine.power_windows(factors[h], halves[h], index[h], True, window, whole=True) for h in range(2)
+        ]
+    return _decode(engine, context, powers[0], powers[1], crt.n.limbs)
+
+
+def _both_halves(engine: Engine, context: CrtContext, halves: list[Rows], digits: Rows, window: int) -> list[Rows]:
+    """The two exponentiations in the lower and upper lanes of one pass."""
+    count, words = halves[0].shape
+    blocks = -(-count // HALF)
+    mixed = empty_rows(blocks * LANES, words)
+    lanes = mixed.reshape(blocks, 2, HALF, words)
+    for h in range(2):
+        for i in range(HALF):  # pad the last block with its first element
+            source = halves[h][i::HALF]
+            lanes[: len(source), h, i] = source
+            lanes[len(source) :, h, i] = halves[h][-1:] if count else 0
+    index = np.repeat(digits, HALF, axis=1)
+    constants = np.array(context.p.constants.reshape(-1, LANES))
+    constants[:, HALF:] = context.q.constants.reshape(-1, LANES)[:, HALF:]
+    both = Context(
+        SQUARE, context.p.length, context.p.root, context.p.value, constants.reshape(-1), constants[:0], constants[:0]
+    )
+    out = engine.power_windows(both, mixed, np.ascontiguousarray(index), True, window, whole=True)
+    split = out.reshape(blocks, 2, HALF, words)
+    return [np.ascontiguousarray(split[:, h].reshape(-1, words)[:count]) for h in range(2)]
+

@@ -1,0 +1,338 @@
+"""Host side of multi-exponentiation and segmented products: digits, the choice of method, recombination.
+
+Modulo n^2 Pippenger runs on logarithmic bases. Write c = t*(1 + u*n) with t = x0/R; every digit then multiplies a
+bucket by the single x0 (four half-size products instead of five), and the factors 1 + u*n are settled once an output
+by an integer dot product: prod_j c_j^x_j = prod_j t_j^x_j * (1 + n * sum_j x_j*u_j). A negative digit takes
+s = t^-1 mod n, again a single, though not t's inverse modulo n^2: t*s = 1 + v*n, so each use of s^|d| owes a factor
+1 - |d|*v*n. With d+ and d- the positive and negative parts of x's digits,
+
+    prod_j c_j^x_j = prod_j t_j^(d+_j) * s_j^(d-_j) * (1 + n * sum_j (x_j*u_j - d-_j*v_j)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
+from hecore.errors import NotInvertibleError
+from hecore.kernels.cpu import batch, multiexp
+from hecore.kernels.cpu.context import Context, empty_rows, empty_vectors
+from hecore.kernels.cpu.elements import SQUARE
+from hecore.kernels.cpu.engine import Engine, Limbs, Rows, groups_of, pad_columns, window_digits
+from hecore.kernels.cpu.vector import LANES
+
+Signs = NDArray[np.bool_]
+STRAUS_WINDOW = 4
+DIGIT_BYTES = 64 << 20  # digits of one round of outputs
+SEGMENT_BLOCK = 4096
+
+
+def multi_exp(
+    engine: Engine, context: Context, bases: Rows, magnitudes: Limbs, negative: Signs, bits: int, constant_time: bool
+) -> Rows:
+    """See `IntegerBackend.multi_exp`; (m, words) rows."""
+    m, k = negative.shape
+    if m == 0 or k == 0:
+        return engine.ones(context, m)
+    if constant_time or straus_cost(m, k, bits) < min(pippenger_cost(m, k, bits, c) for c in range(2, 13)):
+        return _straus(engine, context, bases, magnitudes, negative, bits)
+    return _pippenger(engine, context, bases, magnitudes, negative, bits)
+
+
+# -- Straus ----------------------------------------------------------------------------------------------------
+
+
+def straus_cost(m: int, k: int, bits: int) -> float:
+    """Group products, tables included (a table read is about a tenth of a product)."""
+    windows = -(-(bits + 1) // STRAUS_WINDOW)
+    return groups_of(m) * windows * (1.1 * k + 0.7 * STRAUS_WINDOW) + k * (1 << STRAUS_WINDOW) / LANES + bits
+
+
+def _straus(engine: Engine, context: Context, bases: Rows, magnitudes: Limbs, negative: Signs, bits: int) -> Rows:
+    """Signs without branches: x + 2^bits >= 0 is raised, and (prod of all bases)^(2^bits) divided out once.
+
+    With no minus sign anywhere the shift is left out; that a call has signed operands is public.
+    """
+    m, k = negative.shape
+    shifted = bool(negative.any())
+    if shifted:
+        total = engine.product(context, bases.reshape(1, k, -1))
+        try:
+            correction = engine.invert(context, np.ascontiguousarray(total))
+        except NotInvertibleError:
+            # a base that shares a factor with the modulus; only a negative power of it is an error
+            return _pippenger(engine, context, bases, magnitudes, negative, bits)
+        for _ in range(bits):
+            correction = engine.multiply(context, correction, correction)
+    width = bits + (1 if shifted else 0)
+    values = _shift_signed(magnitudes, negative, bits) if shifted else magnitudes
+    flat = values.reshape(m * k, -1)
+    digits = window_digits(flat, width, STRAUS_WINDOW)[::-1].reshape(-1, m, k).transpose(0, 2, 1)
+    entries = 1 << STRAUS_WINDOW
+    powers = np.empty((entries, k, context.row_words), dtype=np.uint64)
+    powers[0], powers[1] = engine.ones(context, k), bases
+    for e in range(2, entries):
+        powers[e] = engine.multiply(context, np.ascontiguousarray(powers[e - 1]), bases)
+    table = empty_vectors(groups_of(k * context.digits * entries))[: k * context.digits * entries]
+    table.reshape(k, context.digits, entries)[:] = powers[:, :, : context.digits].transpose(1, 2, 0)
+    out = empty_rows(m, context.row_words)
+    shape = (context.constants, context.length, context.kind)
+    arguments = (out, table, entries, STRAUS_WINDOW, pad_columns(digits), *shape)
+    engine._run(multiexp.straus, m, context.length, *arguments)
+    return engine.multiply(context, out, np.concatenate([correction] * m)) if shifted else out
+
+
+def _shift_signed(magnitudes: Limbs, negative: Signs, bits: int) -> Limbs:
+    """x + 2^bits for x = -magnitude where `negative`: masks and carries, no branch on the values."""
+    limbs = limbs_for_bits(bits + 1)
+    out = np.zeros((*negative.shape, limbs), dtype=np.uint64)
+    out[..., : magnitudes.shape[-1]] = magnitudes
+    mask = (-negative.astype(np.int64)).view(np.uint64)
+    carry = negative.astype(np.uint64)
+    for i in range(limbs):
+        value = (out[..., i] ^ mask) + carry
+        carry = carry & (value == 0)
+        if i == bits // 64:
+            value = value + np.uint64(1 << (bits % 64))
+        out[..., i] = value
+    top = (bits + 1) % 64
+    if top:
+        out[..., -1] &= np.uint64((1 << top) - 1)
+    return out
+
+
+# -- Pippenger ---------------------------------------------------------------------------------------------------
+
+
+def pippenger_cost(m: int, k: int, bits: int, window: int) -> float:
+    """Group products: one a base and window (four fifths of one in logarithmic form), two a bucket."""
+    windows = -(-(bits + 1) // window)
+    jobs = m * windows
+    slices = slices_for(jobs, k)
+    return groups_of(jobs) * slices * (0.85 * -(-k // slices) + 2.2 * (1 << (window - 1))) + 4 * k / LANES
+
+
+def slices_for(jobs: int, k: int) -> int:
+    """Cut the bases so that a few jobs fill the lanes."""
+    return max(1, min(LANES // jobs if jobs else 1, k // 16))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bases:
+    """2k rows, the inverse k below; `kind` as the kernel wants it; logarithms where it is SINGLE."""
+
+    rows: Rows
+    kind: int
+    u: Limbs | None = None
+    v: Limbs | None = None
+
+
+def _prepare(engine: Engine, context: Context, bases: Rows, used: NDArray[np.bool_]) -> _Bases:
+    """`used[j]` where base j has a negative exponent somewhere: those must be units."""
+    if context.kind == SQUARE:
+        try:
+            return _logarithmic(engine, context, bases)
+        except NotInvertibleError as error:
+            if used[list(error.indices)].any():
+                raise NotInvertibleError(
+                    "cannot raise a base to a negative power: it shares a factor with the modulus",
+                    tuple(i for i in error.indices if used[i]),
+                ) from None
+    inverses = bases.copy()
+    if used.any():
+        try:
+            inverses[used] = engine.invert(context, np.ascontiguousarray(bases[used]))
+        except NotInvertibleError as error:
+            positions = np.flatnonzero(used)
+            raise NotInvertibleError(
+                "cannot raise a base to a negative power: it shares a factor with the modulus",
+                tuple(int(positions[i]) for i in error.indices),
+            ) from None
+    return _Bases(np.concatenate([bases, inverses]), context.kind)
+
+
+def _logarithmic(engine: Engine, context: Context, bases: Rows) -> _Bases:
+    plain, x0, x1 = engine.split_rows(context, bases)
+    inverse = engine.invert(plain, x0)
+    limbs = -(-plain.value.bit_length() // 64)
+    u = engine.export_rows(plain, engine.multiply(plain, x1, inverse), limbs)
+    singles = []
+    for part in (x0, inverse):  # as elements modulo n^2 with x1 = 0
+        rows = empty_rows(len(bases), context.row_words)
+        rows[:] = 0
+        rows[:, : context.length] = part[:, : context.length]
+        singles.append(rows)
+    product = engine.multiply(context, singles[0], singles[1])
+    v = np.empty((len(bases), limbs), dtype=np.uint64)
+    engine._run(batch.logarithms, len(bases), context.length, v, product, context.constants, context.length)
+    return _Bases(np.concatenate([x0, inverse]), multiexp.SINGLE, u, v)
+
+
+def _signed_digits(values: Limbs, negative: Signs, bits: int, window: int) -> tuple[NDArray[np.int16], Limbs]:
+    """(N, e), (N,) -> (windows, N) digits in [-2^(w-1), 2^(w-1)] of the signed values; and the sum of |d|*2^(w*i)
+    over negative d, as limbs of bits + 2 bits (N, e'). Arithmetic alone, no branch on the values."""
+    digits = window_digits(values, bits + 1, window).astype(np.int32)
+    half = 1 << (window - 1)
+    carry = np.zeros(digits.shape[1], dtype=np.int32)
+    sign = np.where(negative, np.int32(-1), np.int32(1))
+    out = np.empty(digits.shape, dtype=np.int16)
+    owed = np.zeros((digits.shape[1], limbs_for_bits(window * len(digits) + 1)), dtype=np.uint64)
+    for w, digit in enumerate(digits):
+        value = digit + carry
+        carry = ((value + (half - 1)) >> window).astype(np.int32) if w + 1 < len(digits) else carry * 0
+        value = (value - (carry << window)) * sign
+        out[w] = value
+        at, shift = divmod(w * window, 64)
+        debt = np.maximum(-value, 0).astype(np.uint64)
+        owed[:, at] += debt << np.uint64(shift)  # windows do not overlap except at 2^(w-1): see below
+        if shift + window > 64:
+            owed[:, at + 1] += debt >> np.uint64(64 - shift)
+    return out, owed
+
+
+def _pippenger(engine: Engine, context: Context, bases: Rows, magnitudes: Limbs, negative: Signs, bits: int) -> Rows:
+    m, k = negative.shape
+    prepared = _prepare(engine, context, bases, negative.any(axis=0))
+    signed = prepared.kind == multiexp.SINGLE or bool(negative.any())
+    window = min(range(2, 13), key=lambda c: pippenger_cost(m, k, bits, c))
+    windows = -(-(bits + 1) // window)
+    rounds = max(1, -(-m * k * windows * 2 // DIGIT_BYTES))
+    parts = []
+    for chunk in np.array_split(np.arange(m), min(rounds, m)):
+        parts.append(
+            _round(engine, context, prepared, magnitudes[chunk], negative[chunk], bits, window, signed=signed)
+        )
+    return np.concatenate(parts)
+
+
+def _round(
+    engine: Engine,
+    context: Context,
+    bases: _Bases,
+    magnitudes: Limbs,
+    negative: Signs,
+    bits: int,
+    window: int,
+    *,
+    signed: bool,
+) -> Rows:
+    m, k = negative.shape
+    flat = magnitudes.reshape(m * k, -1)
+    unit = bases.kind == multiexp.SINGLE
+    if unit:
+        digits, owed = _signed_digits(flat, negative.reshape(-1), bits, window)
+        bucket_count = (1 << (window - 1)) + 1
+    else:
+        raw = window_digits(flat, bits, window).astype(np.int16)
+        digits = np.where(negative.reshape(-1), -raw, raw) if signed else raw
+        owed, bucket_count = np.zeros((0, 0), dtype=np.uint64), 1 << window
+    windows = len(digits)
+    jobs = m * windows
+    slices = slices_for(jobs, k)
+    steps = -(-k // slices)
+    groups = groups_of(jobs)
+    by_job = digits.reshape(windows, m, k).transpose(1, 0, 2).reshape(jobs, k)
+    padded = np.zeros((groups * LANES, slices * steps), dtype=np.int16)
+    padded[:jobs, :k] = by_job
+    # (slices * groups, steps, LANES)
+    arranged = padded.reshape(groups, LANES, slices, steps).transpose(2, 0, 3, 1).reshape(-1, steps, LANES)
+    starts = np.repeat(np.arange(slices) * steps, groups)
+    sums = empty_rows(slices * groups * LANES, context.row_words)
+    shape = (context.constants, context.length, bases.kind)
+    contiguous = np.ascontiguousarray(arranged)
+
+    def task(first: int, last: int) -> None:
+        buckets = empty_rows(LANES * bucket_count, context.row_words)
+        scratch = empty_vectors(batch.area(context.length))
+        multiexp.pippenger(
+            sums, bases.rows, contiguous, starts, buckets, bucket_count, *shape, first, last, scratch
+        )
+
+    engine.workers.run(slices * groups, task)
+    by_slice = sums.reshape(slices, groups * LANES, -1)[:, :jobs].transpose(1, 0, 2)
+    per_window = engine.product(context, np.ascontiguousarray(by_slice)).reshape(m, windows, -1)
+    out = np.ascontiguousarray(per_window[:, windows - 1])
+    for w in range(windows - 2, -1, -1):
+        for _ in range(window):
+            out = engine.multiply(context, out, out)
+        out = engine.multiply(context, out, np.ascontiguousarray(per_window[:, w]))
+    if unit:
+        assert bases.u is not None and bases.v is not None
+        logs = _dot(flat.reshape(m, k, -1), negative, bases.u)
+        logs = [x - y for x, y in zip(logs, _dot(owed.reshape(m, k, -1), None, bases.v), strict=True)]
+        n = context.root
+        out = engine.encode(context, limbs_from_ints([x % n for x in logs], bases.u.shape[1]), out)
+    return out
+
+
+def _dot(weights: Limbs, negative: Signs | None, values: Limbs) -> list[int]:
+    """sum_j ±weights[i, j] * values[j] as integers, by float64 matrix products of 16-bit pieces.
+
+    A piece product is below 2^32, so sums over up to 2^21 terms are exact in a double; more are cut.
+    """
+    m, k, _ = weights.shape
+    totals = [0] * m
+    for start in range(0, k, 1 << 21):
+        cut = slice(start, start + (1 << 21))
+        right = np.ascontiguousarray(values[cut]).view(np.uint16).astype(np.float64)
+        pieces = np.ascontiguousarray(weights[:, cut]).view(np.uint16)
+        for s in range(pieces.shape[2]):
+            left = pieces[:, :, s].astype(np.float64)
+            if not left.any():
+                continue
+            if negative is not None:
+                left = np.where(negative[:, cut], -left, left)
+            columns = (left @ right).astype(np.int64)
+            for i, value in enumerate(_carry(columns)):
+                totals[i] += value << (16 * s)
+    return totals
+
+
+def _carry(columns: NDArray[np.int64]) -> list[int]:
+    """Rows of signed 16-bit-spaced columns -> integers."""
+    low = np.empty(columns.shape, dtype=np.uint16)
+    carry = np.zeros(columns.shape[0], dtype=np.int64)
+    for j in range(columns.shape[1]):
+        value = columns[:, j] + carry
+        low[:, j] = (value & 0xFFFF).astype(np.uint16)
+        carry = value >> 16
+    top = 16 * columns.shape[1]
+    return [int.from_bytes(row.tobytes(), "little") + (int(c) << top) for row, c in zip(low, carry, strict=True)]
+
+
+# -- segmented products --------------------------------------------------------------------------------------------
+
+
+def segment_product(engine: Engine, context: Context, rows: Rows, segments: NDArray[np.intp], count: int) -> Rows:
+    """One product a row and block of segments, whatever the labels: a row of another block goes to bucket 0."""
+    out = [_segment_block(engine, context, rows, segments, s, min(SEGMENT_BLOCK, count - s)) for s in
+           range(0, count, SEGMENT_BLOCK)]
+    return np.concatenate(out) if out else engine.ones(context, 0)
+
+
+def _segment_block(
+    engine: Engine, context: Context, rows: Rows, segments: NDArray[np.intp], start: int, count: int
+) -> Rows:
+    inside = (segments >= start) & (segments < start + count)
+    labels = np.ascontiguousarray(np.where(inside, segments - start + 1, 0), dtype=np.int64)
+    shares = max(1, min(engine.workers.threads, groups_of(len(rows))))
+    bucket_count = count + 1
+    one = engine.ones(context, 1)
+    sets = np.empty((shares, LANES * bucket_count, context.row_words), dtype=np.uint64)
+    sets[:] = one
+    cuts = [len(rows) * i // shares for i in range(shares + 1)]
+    shape = (context.constants, context.length, context.kind)
+
+    def task(first: int, last: int) -> None:
+        scratch = empty_vectors(batch.area(context.length))
+        for i in range(first, last):
+            multiexp.bucket_products(sets[i], rows, labels, bucket_count, *shape, cuts[i], cuts[i + 1], scratch)
+
+    engine.workers.run(shares, task)
+    buckets = sets.reshape(shares * LANES, bucket_count, -1)[:, 1:].transpose(1, 0, 2)
+    return np.ascontiguousarray(engine.product(context, np.ascontiguousarray(buckets)))
+
+

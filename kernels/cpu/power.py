@@ -1,0 +1,289 @@
+"""Exponentiation: fixed windows over any base, and tables for one public base.
+
+Secret exponents enter as vectors of window digits and never leave vectors: tables are read whole, by compare and
+select (any base) or by register permutes over a digit-major table (fixed base).
+
+A fixed-base table modulo n^2 holds its entries in logarithmic form, t = t0 * (1 + u*n) with t0 < n: the product of
+entries is the product of the singles t0 (four half-size products each, not five) times 1 + n * (sum of u), and the
+sum costs additions alone. See `multiply_single` and `multiply_one_plus`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hecore.kernels.cpu.batch import area, rows_at, slot, work
+from hecore.kernels.cpu.cache import inner, kernel
+from hecore.kernels.cpu.elements import (
+    ONE,
+    PLAIN,
+    SQUARE,
+    V,
+    copy,
+    gather,
+    multiply_element,
+    multiply_one_plus,
+    multiply_plain,
+    multiply_single,
+    normalise,
+    point_rows,
+    scatter,
+    square_element,
+    zero,
+)
+from hecore.kernels.cpu.vector import (
+    IFMA,
+    LANES,
+    add,
+    load,
+    peek,
+    permute16,
+    poke,
+    select_equal,
+    shift_right,
+    splat,
+    store,
+)
+
+SHARED_READS = 4  # lane groups that share one pass over a fixed-base table
+
+
+@inner
+def read_powers_whole(destination, table, entries, digits, index):
+    """Per lane, entry `index` of a table of elements; every entry is read. `digits` is even."""
+    one = splat(np.uint64(1))
+    for d in range(0, digits, 2):
+        a, b = load(table, d), load(table, d + 1)
+        e = one
+        for i in range(1, entries):
+            a = select_equal(index, e, load(table, i * digits + d), a)
+            b = select_equal(index, e, load(table, i * digits + d + 1), b)
+            e = add(e, one)
+        store(destination, d, a)
+        store(destination, d + 1, b)
+
+
+@inner
+def read_powers_vartime(destination, table, digits, indices):
+    """As above for public indices, by address."""
+    for k in range(LANES):
+        entry = table + np.intp(peek(indices + 8 * k)) * digits * V + 8 * k
+        for d in range(digits):
+            poke(destination + d * V + 8 * k, peek(entry + d * V))
+
+
+@kernel
+def exponentiate(out, a, index, shared, bits, whole, context, length, kind, first, last, scratch):
+    """out = a**e, windows of `bits` bits, most significant first in `index` (windows, columns) uint64.
+
+    `shared` marks an index of LANES columns that serves every group; `whole` reads tables whole (constant time).
+    The scratch holds 2**bits elements beyond `area`.
+    """
+    base = scratch.ctypes.data
+    c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
+    digits = length if kind == PLAIN else 2 * length
+    x, t = slot(base, length, 0), slot(base, length, 1)
+    size = digits * V
+    table = base + area(length) * V
+    columns = index.shape[1]
+    entries = 1 << bits
+    zero(base, area(length))
+    for g in range(first, last):
+        point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
+        gather(x, rows, a.shape[1])
+        copy(table, ONE(c, length), digits)
+        copy(table + size, x, digits)
+        for i in range(2, entries, 2):
+            square_element(table + i * size, table + (i // 2) * size, c, length, kind, w)
+            multiply_element(table + (i + 1) * size, table + i * size, table + size, c, length, kind, w)
+        for window in range(index.shape[0]):
+            at = index.ctypes.data + 8 * (window * columns + (0 if shared else g * LANES))
+            if whole:
+                read_powers_whole(t, table, entries, digits, load(at, 0))
+            else:
+                read_powers_vartime(t, table, digits, at)
+            if window == 0:
+                copy(x, t, digits)
+                continue
+            for _ in range(bits):
+                square_element(x, x, c, length, kind, w)
+            multiply_element(x, x, t, c, length, kind, w)
+        point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, length, 7))
+        scatter(x, rows, out.shape[1])
+
+
+@inner
+def read_table(destination, table, entries, digits, index):
+    """Per lane, entry `index` of a digit-major table (digits, entries); the whole table is read.
+
+    With eight lanes sixteen entries lie in two registers, one permute picks by the low four index bits, and a
+    compare with the high bits keeps the right sixteen. `entries` is a multiple of 16.
+    """
+    if IFMA:
+        high = shift_right(index, splat(np.uint64(4)))
+        blocks = entries // 16
+        for d in range(digits):
+            row = table + d * entries * 8
+            value = permute16(load(row, 0), index, load(row, 1))
+            for h in range(1, blocks):
+                picked = permute16(load(row, 2 * h), index, load(row, 2 * h + 1))
+                value = select_equal(high, splat(np.uint64(h)), picked, value)
+            store(destination, d, value)
+    else:
+        for d in range(digits):
+            row = table + d * entries * 8
+            value = load(row, 0)
+            for e in range(1, entries):
+                value = select_equal(index, splat(np.uint64(e)), load(row, e), value)
+            store(destination, d, value)
+
+
+@inner
+def read_table4(destination, step, table, entries, digits, i0, i1, i2, i3):
+    """`read_table` for four lane groups whose destinations lie `step` bytes apart: each table word is loaded once."""
+    four = splat(np.uint64(4))
+    h0, h1, h2, h3 = shift_right(i0, four), shift_right(i1, four), shift_right(i2, four), shift_right(i3, four)
+    blocks = entries // 16
+    for d in range(digits):
+        row = table + d * entries * 8
+        low, up = load(row, 0), load(row, 1)
+        v0, v1 = permute16(low, i0, up), permute16(low, i1, up)
+        v2, v3 = permute16(low, i2, up), permute16(low, i3, up)
+        for h in range(1, blocks):
+            low, up, here = load(row, 2 * h), load(row, 2 * h + 1), splat(np.uint64(h))
+            v0 = select_equal(h0, here, permute16(low, i0, up), v0)
+            v1 = select_equal(h1, here, permute16(low, i1, up), v1)
+            v2 = select_equal(h2, here, permute16(low, i2, up), v2)
+            v3 = select_equal(h3, here, permute16(low, i3, up), v3)
+        store(destination, d, v0)
+        store(destination + step, d, v1)
+        store(destination + 2 * step, d, v2)
+        store(destination + 3 * step, d, v3)
+
+
+@inner
+def absorb(x, u, t, fresh, c, length, kind, w):
+    """Multiply the running product (x, sum of logarithms u) by the table entry t."""
+    size = length * V
+    if kind == PLAIN:
+        if fresh:
+            copy(x, t, length)
+        else:
+            multiply_plain(x, x, t, c, length, w)
+        return
+    if fresh:
+        copy(x, t, length)
+        zero(x + size, length)
+        copy(u, t + size, length)
+        return
+    multiply_single(x, t, x, c, length, w)
+    for j in range(length):
+        store(u, j, add(load(u, j), load(t + size, j)))
+
+
+@inner
+def finish(x, u, c, length, kind, w):
+    """x * (1 + n*u): at most 2^11 logarithms below n make u < R."""
+    if kind == SQUARE:
+        normalise(u, u, length)
+        multiply_one_plus(x, x, u, c, length, w)
+
+
+@inner
+def fixed_base_vectors(length):
+    """Scratch beyond `area`: entry, product and logarithm of SHARED_READS groups."""
+    return SHARED_READS * 6 * length
+
+
+@kernel
+def fixed_base(out, table, entries, index, context, length, kind, first, last, scratch):
+    """base**e for window digits `index` (windows, columns), columns a multiple of LANES, least significant first.
+
+    `table` is flat (windows, digits, entries). Up to four lane groups walk the windows together.
+    """
+    base = scratch.ctypes.data
+    c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
+    digits = length if kind == PLAIN else 2 * length
+    size = length * V
+    entry = base + area(length) * V
+    x = entry + SHARED_READS * 2 * size
+    u = x + SHARED_READS * 2 * size
+    columns = index.shape[1]
+    line = slot(base, length, 0)
+    zero(base, area(length))
+    for g in range(first, last, SHARED_READS):
+        count = min(SHARED_READS, last - g)
+        for window in range(index.shape[0]):
+            at = index.ctypes.data + 8 * (window * columns + g * LANES)
+            here = table.ctypes.data + 8 * window * digits * entries
+            if IFMA and count == SHARED_READS:
+                read_table4(entry, 2 * size, here, entries, digits, load(at, 0), load(at, 1), load(at, 2), load(at, 3))
+            else:
+                for i in range(count):
+                    read_table(entry + i * 2 * size, here, entries, digits, load(at, i))
+            for i in range(count):
+                absorb(x + i * 2 * size, u + i * size, entry + i * 2 * size, window == 0, c, length, kind, w)
+        for i in range(count):
+            finish(x + i * 2 * size, u + i * size, c, length, kind, w)
+            copy(line, x + i * 2 * size, digits)
+            point_rows(rows, out.ctypes.data, out.shape[1], (g + i) * LANES, out.shape[0], slot(base, length, 7))
+            scatter(line, rows, out.shape[1])
+
+
+@inner
+def exchange_lanes(destination, source, digits, step):
+    """Lane k receives lane k xor step."""
+    for d in range(digits):
+        for k in range(LANES):
+            poke(destination + d * V + 8 * k, peek(source + d * V + 8 * (k ^ step)))
+
+
+@kernel
+def fixed_base_spread(out, table, entries, index, offsets, spread, context, length, kind, scratch):
+    """`fixed_base` for LANES // spread elements at most: the windows of one element share `spread` lanes.
+
+    `index` (windows, LANES) holds in every lane the digit of that lane's element, windows padded to a multiple of
+    `spread` with zeros; `offsets` holds k mod spread in lane k. Lane k multiplies windows k, k + spread, ...; the
+    lanes' products are then multiplied across.
+    """
+    base = scratch.ctypes.data
+    c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
+    digits = length if kind == PLAIN else 2 * length
+    size = length * V
+    entry = base + area(length) * V
+    other, x, u = entry + 2 * size, entry + 4 * size, entry + 6 * size
+    last_window = table.shape[0] // (digits * entries) - 1
+    own = load(offsets.ctypes.data, 0)
+    zero(base, area(length))
+    for start in range(0, index.shape[0], spread):
+        for o in range(spread):
+            window = start + o
+            here = table.ctypes.data + 8 * min(window, last_window) * digits * entries
+            read_table(other, here, entries, digits, load(index.ctypes.data, window))
+            lane = splat(np.uint64(o))
+            for d in range(digits):
+                store(entry, d, select_equal(own, lane, load(other, d), load(entry, d)))
+        absorb(x, u, entry, start == 0, c, length, kind, w)
+    if kind == SQUARE:
+        normalise(u, u, length)
+    step = 1
+    while step < spread:
+        exchange_lanes(other, x, digits, step)
+        multiply_element(x, x, other, c, length, kind, w)
+        if kind == SQUARE:
+            exchange_lanes(other, u, length, step)
+            for j in range(length):
+                store(u, j, add(load(u, j), load(other, j)))
+            normalise(u, u, length)
+        step *= 2
+    finish(x, u, c, length, kind, w)
+    line = slot(base, length, 0)
+    copy(line, x, digits)
+    for k in range(LANES):
+        element = k // spread
+        address = out.ctypes.data + 8 * element * out.shape[1]
+        keep = k % spread == 0 and element < out.shape[0]
+        poke(rows + 8 * k, np.uint64(address) if keep else np.uint64(slot(base, length, 7)))
+    scatter(line, rows, out.shape[1])
+
+
