@@ -14,7 +14,8 @@ residues               canonical ciphertexts, 8 * limbs(n^2) bytes each, C order
 =====================  =================================================================================
 
 A packed array is a frame of its own kind: u8 version, u8 flags (1: fixed point, 2: declared so), u32 slot_bits,
-u32 guard_bits, u32 slots, u64 length, i64 declared exponent, i64 exponent, integer slot_bound, then the frame of its ciphertexts.
+u32 guard_bits, u32 slots, u64 length, i64 declared exponent, i64 exponent, integer slot_bound, then the frame of its
+ciphertexts.
 
 Everything but the residues is public metadata that the receiver needs to read the numbers. What is not randomised
 is rerandomised on the way out, unless `raw`: the result of a computation otherwise tells how it was computed.

@@ -144,12 +144,13 @@ class EncryptedArray(Refusals):
             randomised=self.randomised if randomised is None else randomised,
         )
 
-    def _rearrange(self, rule: Callable[[Indices], Any]) -> EncryptedArray:
+    def rearrange(self, rule: Callable[[Indices], Any], *, picks: bool = False) -> EncryptedArray:
+        """What `rule` makes of an index array, made of this array. `picks`: the choice itself may be a secret."""
         try:
             indices = rule(self.flat_indices())
         except (ValueError, TypeError) as error:  # AxisError is a ValueError
             raise ShapeError(f"cannot rearrange shape {self.shape}: {error}") from None
-        return self.gather(np.asarray(indices, dtype=np.intp))
+        return self.gather(np.asarray(indices, dtype=np.intp), randomised=self.randomised and not picks)
 
     def __getitem__(self, key: Any) -> EncryptedArray:
         """NumPy's basic, integer-array and boolean indexing.
@@ -179,23 +180,26 @@ class EncryptedArray(Refusals):
     flatten = ravel
 
     def transpose(self, *axes: Any) -> EncryptedArray:
-        return self._rearrange(lambda i: i.transpose(*axes))
+        return self.rearrange(lambda i: i.transpose(*axes))
 
     @property
     def T(self) -> EncryptedArray:  # noqa: N802  (NumPy's name)
         return self.transpose()
 
     def swapaxes(self, axis1: SupportsIndex, axis2: SupportsIndex) -> EncryptedArray:
-        return self._rearrange(lambda i: i.swapaxes(axis1, axis2))
+        return self.rearrange(lambda i: i.swapaxes(axis1, axis2))
 
     def squeeze(self, axis: Any = None) -> EncryptedArray:
-        return self._rearrange(lambda i: i.squeeze(axis))
+        return self.rearrange(lambda i: i.squeeze(axis))
+
+    def take(self, indices: ArrayLike, axis: int | None = None) -> EncryptedArray:
+        return self.rearrange(lambda i: i.take(indices, axis), picks=True)  # type: ignore[arg-type]
 
     def repeat(self, repeats: Any, axis: int | None = None) -> EncryptedArray:
-        return self._rearrange(lambda i: i.repeat(repeats, axis))
+        return self.rearrange(lambda i: i.repeat(repeats, axis), picks=True)
 
     def broadcast_to(self, shape: tuple[int, ...]) -> EncryptedArray:
-        return self if shape == self.shape else self._rearrange(lambda i: np.broadcast_to(i, shape))
+        return self if shape == self.shape else self.rearrange(lambda i: np.broadcast_to(i, shape))
 
     def copy(self) -> EncryptedArray:
         """Itself: arrays are immutable."""

@@ -46,7 +46,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hecore.arith.limbs import limbs_for_bits
 from hecore.errors import HeadroomError, OperandTypeError, ParameterError, PlaintextRangeError, ShapeError
@@ -243,7 +243,7 @@ class Plain:
 
 
 def plain(
-    values: ArrayLike,
+    values: object,
     encoding: EncodingChoice | None = None,
     *,
     bits: int | None = None,
@@ -261,7 +261,7 @@ def plain(
     return Plain(values, encoding, constant_time=constant_time)
 
 
-def public(values: ArrayLike) -> Plain:
+def public(values: object) -> Plain:
     """A plain operand that is no secret: cost, exponent and bound follow from the values themselves."""
     return Plain(values, is_public=True)
 

@@ -48,7 +48,7 @@ def _shape_function(name: str) -> Callable[..., EncryptedArray]:
     function = getattr(np, name)
 
     def call(x: EncryptedArray, *args: Any, **kwargs: Any) -> EncryptedArray:
-        return x._rearrange(lambda indices: function(indices, *args, **kwargs))
+        return x.rearrange(lambda indices: function(indices, *args, **kwargs))
 
     return call
 
@@ -65,7 +65,7 @@ def _stacker(name: str) -> Callable[..., EncryptedArray]:
 
 
 _SHAPES = (
-    "transpose swapaxes moveaxis squeeze expand_dims broadcast_to repeat tile "
+    "transpose swapaxes moveaxis squeeze expand_dims broadcast_to tile "
     "flip fliplr flipud roll rot90 atleast_1d atleast_2d atleast_3d"
 )
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -76,7 +76,8 @@ _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.mean: lambda x, axis=None, keepdims=False: x.mean(axis, keepdims),
     np.reshape: lambda x, shape: x.reshape(shape),
     np.ravel: lambda x: x.ravel(),
-    np.take: lambda x, indices, axis=None: (x.ravel() if axis is None else x.swapaxes(0, axis))[np.asarray(indices)],
+    np.take: lambda x, indices, axis=None: x.take(indices, axis),
+    np.repeat: lambda x, repeats, axis=None: x.repeat(repeats, axis),
     np.shape: lambda x: x.shape,
     np.ndim: lambda x: x.ndim,
     np.size: lambda x: x.size,

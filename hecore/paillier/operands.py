@@ -64,8 +64,8 @@ def _classify(array: NDArray[Any]) -> NDArray[Any]:
 def as_fraction(value: Any) -> Fraction:
     if isinstance(value, int | np.integer | np.bool_):
         return Fraction(int(value))
-    if isinstance(value, Fraction):
-        return value
+    if isinstance(value, Fraction):  # which may carry NumPy integers inside, and they wrap
+        return Fraction(int(value.numerator), int(value.denominator))
     if not np.isfinite(value):
         raise PlaintextRangeError("cannot encode NaN or an infinity")
     return Fraction(*value.as_integer_ratio())

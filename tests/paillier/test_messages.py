@@ -1,0 +1,121 @@
+"""Limb arithmetic of plaintexts against Python integers and Fractions."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from hecore.arith.limbs import ints_from_limbs, limbs_for_bits, limbs_from_ints
+from hecore.paillier import messages
+
+BITS = 320
+LIMBS = BITS // 64
+EDGES = [0, 1, (1 << 64) - 1, 1 << 64, (1 << 128) - 1, (1 << BITS) - 1, 1 << (BITS - 1), (1 << BITS) - (1 << 64)]
+
+integers = st.lists(st.one_of(st.sampled_from(EDGES), st.integers(0, (1 << BITS) - 1)), min_size=1, max_size=8)
+fast = settings(max_examples=60, deadline=None)
+
+
+def limbs(values: list[int], count: int = LIMBS) -> messages.Limbs:
+    return limbs_from_ints(values, count)
+
+
+@fast
+@given(integers, st.data())
+def test_shift_left(values: list[int], data: st.DataObject) -> None:
+    counts = data.draw(st.lists(st.integers(0, 200), min_size=len(values), max_size=len(values)))
+    shifted = messages.shift_left(limbs(values), np.array(counts), LIMBS + 4)
+    assert ints_from_limbs(shifted) == [v << c for v, c in zip(values, counts, strict=True)]
+
+
+@fast
+@given(integers, integers)
+def test_add_and_subtract(a: list[int], b: list[int]) -> None:
+    size = min(len(a), len(b))
+    a, b = a[:size], b[:size]
+    difference, negative = messages.subtract(limbs(a), limbs(b))
+    pairs = list(zip(a, b, strict=True))
+    assert ints_from_limbs(difference) == [(x - y) % (1 << BITS) for x, y in pairs]
+    assert negative.tolist() == [x < y for x, y in pairs]
+    assert ints_from_limbs(messages.add(limbs(a), limbs(b))) == [(x + y) % (1 << BITS) for x, y in pairs]
+    assert messages.to_ints(*messages.signed_difference(limbs(a), limbs(b))) == [x - y for x, y in pairs]
+
+
+@fast
+@given(integers, st.integers(0, BITS + 70), st.integers(1, 150))
+def test_bit_field(values: list[int], offset: int, width: int) -> None:
+    expected = [(v >> offset) % (1 << width) for v in values]
+    assert ints_from_limbs(messages.bit_field(limbs(values), offset, width)) == expected
+
+
+@pytest.mark.parametrize("size", [3, 100])  # on either side of the size where columns replace Python integers
+@fast
+@given(st.data())
+def test_messages_and_back(size: int, data: st.DataObject) -> None:
+    n = data.draw(st.integers(1 << 300, (1 << BITS) - 1)) | 1
+    limit = n // 3
+    some = st.one_of(st.sampled_from([0, 1, -1, limit, -limit]), st.integers(-limit, limit))
+    values = [*data.draw(st.lists(some, min_size=3, max_size=3)), *([0] * (size - 3))]
+    magnitudes, negative = messages.from_ints(values, (size,), LIMBS)
+    encoded = messages.to_messages(magnitudes, negative, n, LIMBS)
+    assert ints_from_limbs(encoded) == [v % n for v in values]
+    back, signs, out_of_band = messages.from_messages(encoded, n, limit)
+    assert not out_of_band.any()
+    assert messages.to_ints(back, signs) == values
+
+
+def test_guard_band() -> None:
+    n = (1 << BITS) - 1
+    inside, outside = n // 3, n // 3 + 1
+    *_, out_of_band = messages.from_messages(limbs([inside, outside, n // 2, n - outside, n - inside]), n, n // 3)
+    assert out_of_band.tolist() == [False, True, True, True, False]
+
+
+@fast
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8))
+@example([5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, -0.0, 1.0, 0.1])
+def test_split_floats(values: list[float]) -> None:
+    mantissa, exponent, negative = messages.split_floats(np.array(values))
+    signed = messages.to_ints(mantissa[:, None], negative)
+    assert messages.to_fractions(signed, exponent.tolist()) == [Fraction(v) for v in values]
+
+
+@fast
+@given(
+    st.lists(st.floats(-(2.0**70), 2.0**70), min_size=1, max_size=8),
+    st.integers(-140, 20),
+    st.integers(1, 220),
+)
+@example([0.5, 1.5, 2.5, -0.5, -1.5, 0.5 + 2**-52, 0.5 - 2**-54, 3.75], 0, 3)
+@example([2.0**53 - 1, 2.0**53, -(2.0**52) - 1], 1, 53)
+def test_grid_rounds_half_to_even(values: list[float], exponent: int, bits: int) -> None:
+    scaled = [Fraction(v) / Fraction(2) ** exponent for v in values]
+    array = np.array(values)
+    magnitudes, negative, exact, in_range = messages.floats_to_grid(array, exponent, bits, rounded=True)
+    assert exact.tolist() == [s.denominator == 1 for s in scaled]
+    assert in_range.tolist() == [abs(round(s)) < 1 << bits for s in scaled]
+    assert magnitudes.shape == (len(values), limbs_for_bits(bits))
+    got = messages.to_ints(magnitudes, negative)
+    assert [g for g, ok in zip(got, in_range, strict=True) if ok] == [
+        round(s) for s, ok in zip(scaled, in_range, strict=True) if ok
+    ]
+
+
+@fast
+@given(integers, st.booleans(), st.integers(-1500, 650))
+@example([(1 << 53) + 1, (1 << 54) + 2, (1 << 54) + 3, (1 << 118) + (1 << 65), (1 << 118) + (1 << 65) + 1], False, 0)
+@example([(1 << 54) + 2, (1 << 300) + (1 << 246), 1, 3], True, -1128)  # halfway cases among the subnormals
+def test_to_floats_rounds_once(values: list[int], minus: bool, exponent: int) -> None:
+    negative = np.full(len(values), minus)
+    got = messages.to_floats(limbs(values), negative, exponent)
+    expected = [float(Fraction(-v if minus else v) * Fraction(2) ** exponent) for v in values]
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_to_floats_overflows_to_infinity() -> None:
+    got = messages.to_floats(limbs([1 << 300, 1 << 10]), np.array([True, False]), np.array([800, 800]))
+    assert got.tolist() == [float("-inf"), 2.0**810]
