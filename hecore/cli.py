@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from getpass import getpass
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, TextIO
 
 import hecore
@@ -80,12 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hecore", description="Homomorphic encryption with Paillier.", epilog=EPILOG, formatter_class=form
     )
-    # No abbreviations anywhere: --passphrase would stand for --passphrase-file and print the secret as a file name.
-    parser.allow_abbrev = False
     parser.add_argument("--version", action="version", version=f"hecore {hecore.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, run: Callable[[argparse.Namespace], Result], summary: str) -> argparse.ArgumentParser:
+        # No abbreviations: --passphrase would stand for --passphrase-file and show the secret as a file name.
         sub = commands.add_parser(
             name, help=summary, description=summary, epilog=EPILOG, formatter_class=form, allow_abbrev=False
         )
@@ -402,9 +402,10 @@ def _read_table(path: Path, *, integers: bool) -> NDArray[Any]:
 
     if _table_format(path) == ".npy":
         try:
-            return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-        except (ValueError, EOFError) as error:
-            raise SerializationError(f"cannot read {path}: {error}") from None
+            with path.open("rb") as file:  # not np.load: that would also open archives and pickles
+                return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        except (ValueError, SyntaxError, TokenError, MemoryError):  # what its header parser lets through
+            raise SerializationError(f"cannot read {path}: it is no .npy file of plain numbers") from None
     rows: list[list[int | float]] = []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)

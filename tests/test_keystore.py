@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hecore import keystore
 from hecore.errors import (
@@ -21,6 +24,7 @@ from hecore.paillier.keys import SecretKey, generate_insecure_keypair
 
 PASSPHRASE = "correct horse battery staple"
 HEADER_BYTES = 89
+HONEST = struct.pack(">8sBBBBBII32s12sI16sI", b"HECOREKS", 1, 1, 1, 1, 17, 8, 1, b"s", b"n", 2048, b"f", 40) + bytes(40)
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +234,23 @@ def test_nothing_is_visible_before_it_is_whole(tmp_path: Path, monkeypatch: pyte
     ((source, content, mode),) = seen
     assert (source.parent, content, mode) == (tmp_path, b"whole", 0o600)
     assert target.read_bytes() == b"whole"
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_bytes_are_a_bounded_header_or_an_error(data: st.DataObject) -> None:
+    """Fuzzes the parser of the unauthenticated header: arbitrary bytes, and arbitrary changes to an honest file."""
+    raw = bytearray(HONEST if data.draw(st.booleans()) else keystore.MAGIC + data.draw(st.binary(max_size=200)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        place = data.draw(st.integers(0, len(raw) - 1))
+        raw[place] = data.draw(st.integers(0, 255))
+    try:
+        header = keystore._parse(bytes(raw), Path("fuzzed"))
+    except KeystoreError:
+        return
+    assert 1 <= header.log2_n <= 18
+    assert header.payload_bytes == len(raw) - HEADER_BYTES
+    assert header.pack() == raw[:HEADER_BYTES]  # no byte of a header that passes is ignored
 
 
 def test_inspect_needs_no_passphrase(saved: Path, secret_key: SecretKey) -> None:

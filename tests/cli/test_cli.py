@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import stat
 import subprocess
 import sys
+import tempfile
 from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hecore import cli, keystore, paillier
 from hecore.cli import main
+from hecore.errors import HecoreError
 from hecore.paillier import PublicKey, SecretKey
 
 PASSPHRASE = "correct horse"
@@ -292,6 +297,12 @@ def test_many_values_in_chunks(
     np.testing.assert_array_equal(np.load("back.npy"), values)
 
 
+def npy_header(text: str) -> bytes:
+    """A .npy file of this header and nothing behind it."""
+    line = text.ljust(118) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line.encode()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -305,6 +316,11 @@ def test_many_values_in_chunks(
         ("bad.csv", b"1,1e30\n", "outside"),
         ("bad.npy", b"", "cannot read bad.npy"),
         ("bad.npy", b"\x93NUMPY\x01\x00 broken", "cannot read bad.npy"),
+        ("bad.npy", b"PK\x03\x04 an archive", "no .npy file"),
+        ("bad.npy", npy_header("{'descr': '<i4', 'fortran_order': False, 'shape': (3, 4, }"), "no .npy file"),
+        ("bad.npy", npy_header("{'descr': '<,i4', 'fortran_order': False, 'shape': (3,), }"), "no .npy file"),
+        ("bad.npy", npy_header("{'descr': '<i4', 'fortran_order': False, 'shape': (3,), }"), "no .npy file"),
+        ("bad.npy", npy_header("{'descr': '<i8', 'fortran_order': False, 'shape': (1" + "0" * 14 + ",), }"), "no .npy"),
         ("bad.txt", b"1,2\n", ".csv or .npy"),
     ],
 )
@@ -531,3 +547,14 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
             [sys.executable, "-m", "hecore", "devices"], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
         )
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=100), st.booleans())
+def test_any_bytes_are_a_table_or_an_error(data: bytes, integers: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("table.csv", "table.npy"):
+            path = Path(folder, name)
+            path.write_bytes(data if name.endswith("csv") else b"\x93NUMPY\x01\x00" + data)
+            with contextlib.suppress(HecoreError):
+                assert cli._read_table(path, integers=integers).size

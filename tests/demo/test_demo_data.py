@@ -55,7 +55,11 @@ def test_synthetic_rows_are_the_same_each_time_and_learnable() -> None:
     assert not np.array_equal(dataset.host.batch(0), dataset.guest.batch(0)[:, 1:])
     x, y = dataset.joined(0)
     solved, *_ = np.linalg.lstsq(x, y, rcond=None)
-    assert np.mean(np.sign(x @ solved) == y) > 0.75
+    for x, y in (
+        dataset.joined(3),
+        (np.hstack([dataset.guest.held_out(), dataset.host.held_out()]), dataset.labels.held_out()),
+    ):
+        assert np.mean(np.sign(x @ solved) == y) > 0.75
 
 
 def test_rows_beyond_memory_are_streamed() -> None:
