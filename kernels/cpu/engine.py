@@ -54,9 +54,7 @@ def window_digits(limbs: Limbs, bits: int, window: int) -> NDArray[np.uint64]:
 def pad_columns(digits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Last axis up to a multiple of LANES, with zeros."""
     short = -digits.shape[-1] % LANES
-    if short == 0:
-        return np.ascontiguousarray(digits)
-    return np.pad(digits, [(0, 0)] * (digits.ndim - 1) + [(0, short)])
+    return np.ascontiguousarray(np.pad(digits, [(0, 0)] * (digits.ndim - 1) + [(0, short)]))
 
 
 def best_window(bits: int) -> int:
@@ -110,8 +108,10 @@ class Engine:
         return out
 
     def multiply(self, context: Context, a: Rows, b: Rows) -> Rows:
+        same = a is b
+        a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)  # kernels take the row length for the row step
         out = empty_rows(len(a), context.row_words)
-        arguments = (out, a, b, a is b, context.constants, context.length, context.kind)
+        arguments = (out, a, b, same, context.constants, context.length, context.kind)
         self._run(batch.multiply_arrays, len(out), context.length, *arguments)
         return out
 
@@ -146,7 +146,7 @@ class Engine:
             up = self.multiply(context, left, rows[:, half : 2 * half].reshape(-1, words)).reshape(outer, half, words)
             rows = np.concatenate([up, rows[:, 2 * half :]], axis=1) if count % 2 else up
             count -= half
-        return rows[:, 0]
+        return np.ascontiguousarray(rows[:, 0])
 
     def units(self, context: Context, levels: list[Rows]) -> NDArray[np.bool_]:
         """Which rows of level 0 are units: one gcd for the whole tree, more only below a node that fails."""

@@ -37,6 +37,7 @@ def multi_exp(
     m, k = negative.shape
     if m == 0 or k == 0:
         return engine.ones(context, m)
+    negative = negative & magnitudes.any(axis=2)  # a minus sign at zero means nothing
     if constant_time or straus_cost(m, k, bits) < min(pippenger_cost(m, k, bits, c) for c in range(2, 13)):
         return _straus(engine, context, bases, magnitudes, negative, bits)
     return _pippenger(engine, context, bases, magnitudes, negative, bits)
@@ -130,28 +131,31 @@ class _Bases:
     v: Limbs | None = None
 
 
-def _prepare(engine: Engine, context: Context, bases: Rows, used: NDArray[np.bool_]) -> _Bases:
-    """`used[j]` where base j has a negative exponent somewhere: those must be units."""
+def _prepare(engine: Engine, context: Context, bases: Rows, negative: Signs) -> _Bases:
+    """Bases and inverses. A base that is no unit rules out logarithms; it is an error for the outputs (m, k) that
+    raise it to a negative power."""
     if context.kind == SQUARE:
         try:
             return _logarithmic(engine, context, bases)
         except NotInvertibleError as error:
-            if used[list(error.indices)].any():
-                raise NotInvertibleError(
-                    "cannot raise a base to a negative power: it shares a factor with the modulus",
-                    tuple(i for i in error.indices if used[i]),
-                ) from None
+            _refuse(negative, error.indices)
     inverses = bases.copy()
-    if used.any():
-        try:
-            inverses[used] = engine.invert(context, np.ascontiguousarray(bases[used]))
-        except NotInvertibleError as error:
-            positions = np.flatnonzero(used)
-            raise NotInvertibleError(
-                "cannot raise a base to a negative power: it shares a factor with the modulus",
-                tuple(int(positions[i]) for i in error.indices),
-            ) from None
+    used = np.flatnonzero(negative.any(axis=0))
+    try:
+        inverses[used] = engine.invert(context, np.ascontiguousarray(bases[used]))
+    except NotInvertibleError as error:
+        _refuse(negative, tuple(used[list(error.indices)].tolist()))
     return _Bases(np.concatenate([bases, inverses]), context.kind)
+
+
+def _refuse(negative: Signs, not_units: tuple[int, ...]) -> None:
+    outputs = tuple(np.flatnonzero(negative[:, list(not_units)].any(axis=1)).tolist())
+    if outputs:
+        raise NotInvertibleError(
+            f"cannot compute {len(outputs)} of {len(negative)} products of powers: a base with a negative exponent "
+            "shares a factor with the modulus",
+            outputs,
+        )
 
 
 def _logarithmic(engine: Engine, context: Context, bases: Rows) -> _Bases:
@@ -195,7 +199,7 @@ def _signed_digits(values: Limbs, negative: Signs, bits: int, window: int) -> tu
 
 def _pippenger(engine: Engine, context: Context, bases: Rows, magnitudes: Limbs, negative: Signs, bits: int) -> Rows:
     m, k = negative.shape
-    prepared = _prepare(engine, context, bases, negative.any(axis=0))
+    prepared = _prepare(engine, context, bases, negative)
     signed = prepared.kind == multiexp.SINGLE or bool(negative.any())
     window = min(range(2, 13), key=lambda c: pippenger_cost(m, k, bits, c))
     windows = -(-(bits + 1) // window)
@@ -253,7 +257,7 @@ def _round(
 
     engine.workers.run(slices * groups, task)
     by_slice = sums.reshape(slices, groups * LANES, -1)[:, :jobs].transpose(1, 0, 2)
-    per_window = engine.product(context, np.ascontiguousarray(by_slice)).reshape(m, windows, -1)
+    per_window = engine.product(context, by_slice).reshape(m, windows, -1)
     out = np.ascontiguousarray(per_window[:, windows - 1])
     for w in range(windows - 2, -1, -1):
         for _ in range(window):
@@ -333,6 +337,6 @@ def _segment_block(
 
     engine.workers.run(shares, task)
     buckets = sets.reshape(shares * LANES, bucket_count, -1)[:, 1:].transpose(1, 0, 2)
-    return np.ascontiguousarray(engine.product(context, np.ascontiguousarray(buckets)))
+    return engine.product(context, buckets)
 
 
