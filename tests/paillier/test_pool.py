@@ -41,9 +41,9 @@ def key(request: pytest.FixtureRequest) -> PublicKey | SecretKey:
     return KEYS[0] if request.param == "public" else KEYS[1]
 
 
-@pytest.fixture
-def pool(key: PublicKey | SecretKey) -> Iterator[ObfuscatorPool]:
-    with ObfuscatorPool(key, 40, device="reference") as pool:
+@pytest.fixture(params=[info.name for info in registry.devices() if info.available])
+def pool(key: PublicKey | SecretKey, request: pytest.FixtureRequest) -> Iterator[ObfuscatorPool]:
+    with ObfuscatorPool(key, 40, device=request.param) as pool:
         yield pool
 
 
@@ -129,6 +129,29 @@ def test_a_forked_child_starts_empty(pool: ObfuscatorPool) -> None:
     assert at_birth == 0
     assert filled
     assert are_obfuscators(mine + theirs)
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_forks_while_the_pool_fills(pool: ObfuscatorPool) -> None:
+    """The filling thread is somewhere inside a kernel, and does not exist in the child."""
+    everything: list[int] = []
+    for _ in range(5):
+        everything += values(pool.take(40))  # the thread has work again
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.write(writer, pickle.dumps(values(pool.take(10))))
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            everything += pickle.loads(pipe.read())  # our own child
+        assert os.waitpid(child, 0)[1] == 0
+    assert len(everything) == 250
+    assert are_obfuscators(everything)
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
@@ -243,7 +266,7 @@ def test_encryption_draws_from_the_pool(pool: ObfuscatorPool, monkeypatch: pytes
         return take(count)
 
     monkeypatch.setattr(pool, "take", watched)
-    with registry.use("reference"):
+    with registry.use(pool.backend.name):
         for encrypt in (KEYS[0].encrypt, KEYS[1].encrypt):
             assert KEYS[1].decrypt(encrypt([1, 2, -3], pool=pool)).tolist() == [1, 2, -3]
         assert counts == [3, 3]
