@@ -12,9 +12,9 @@ import numpy as np
 
 from hecore.kernels.cpu.cache import inner, kernel
 from hecore.kernels.cpu.elements import (
-    N,
     ONE,
     PLAIN,
+    N,
     V,
     canonical,
     copy,
@@ -112,7 +112,9 @@ def import_limbs(out, limbs, context, to0, to1, length, kind, first, last, scrat
     zero(base, area(length))
     for g in range(first, last):
         for k in range(LANES):
-            limbs_to_digits(x, limbs, min(g * LANES + k, limbs.shape[0] - 1), k, length if kind == PLAIN else 2 * length)
+            limbs_to_digits(
+                x, limbs, min(g * LANES + k, limbs.shape[0] - 1), k, length if kind == PLAIN else 2 * length
+            )
         if kind == PLAIN:
             multiply_plain(a, x, to0.ctypes.data, c, length, w)
         else:
@@ -194,9 +196,7 @@ def combine_singles(total, parts, constants, count, part_length, c, length, scra
     """
     zero(total, 2 * length)
     for i in range(count):
-        multiply_single(
-            scratch_element, parts + i * part_length * V, constants + i * 2 * length * V, c, length, w
-        )
+        multiply_single(scratch_element, parts + i * part_length * V, constants + i * 2 * length * V, c, length, w)
         for j in range(2 * length):
             store(total, j, add(load(total, j), load(scratch_element, j)))
     normalise(total, total, length)
@@ -208,8 +208,8 @@ def combine_singles(total, parts, constants, count, part_length, c, length, scra
 def reduce_arrays(out, a, constants, context, length, part, first, last, scratch):
     """n^2 -> p^2 with n = p*q, both in Montgomery form, without a division.
 
-    `a` has 2*part digits x0, x1 (part = L of n). x = x0 + x1*n; each component splits at R_p into two singles below R_p:
-    four singles, times the constants R_p^2/R_n, R_p^3/R_n and n times these, modulo p^2.
+    `a` has 2*part digits x0, x1 (part = L of n). x = x0 + x1*n; each component splits at R_p into two singles below
+    R_p: four singles, times the constants R_p^2/R_n, R_p^3/R_n and n times these, modulo p^2.
     """
     top = max(length, part)
     base = scratch.ctypes.data
@@ -303,8 +303,6 @@ def decode_arrays(limbs, a_p, a_q, h_p, h_q, p_inverse, q_multiple, context_p, c
         for k_ in range(LANES):
             if g * LANES + k_ < limbs.shape[0]:
                 digits_to_limbs(limbs, g * LANES + k_, flat[k_:], LANES, 2 * length)
-
-
 
 
 @kernel

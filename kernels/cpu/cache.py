@@ -87,7 +87,7 @@ def cache_folder() -> Path | None:
     return None
 
 
-class _Locator(_CacheLocator):  # type: ignore[misc]
+class _Locator(_CacheLocator):
     """Where Numba keeps one function's index and machine code."""
 
     def __init__(self, folder: Path) -> None:
@@ -111,11 +111,11 @@ class _Locator(_CacheLocator):  # type: ignore[misc]
         return None if folder is None else cls(folder)
 
 
-class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
+class _Implementation(CompileResultCacheImpl):
     _locator_classes = (_Locator,)
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     _impl_class = _Implementation
 
 

@@ -92,9 +92,7 @@ def decrypt(engine: Engine, context: CrtContext, crt: CrtModulus, rows: Rows) ->
     else:
         index = [np.ascontiguousarray(digits[:, h : h + 1]) for h in range(2)]
         factors = (context.p, context.q)
-        powers = [
-            engine.power_windows(factors[h], halves[h], index[h], True, window, whole=True) for h in range(2)
-        ]
+        powers = [engine.power_windows(factors[h], halves[h], index[h], True, window, whole=True) for h in range(2)]
     return _decode(engine, context, powers[0], powers[1], crt.n.limbs)
 
 
@@ -118,4 +116,3 @@ def _both_halves(engine: Engine, context: CrtContext, halves: list[Rows], digits
     out = engine.power_windows(both, mixed, np.ascontiguousarray(index), True, window, whole=True)
     split = out.reshape(blocks, 2, HALF, words)
     return [np.ascontiguousarray(split[:, h].reshape(-1, words)[:count]) for h in range(2)]
-

@@ -320,5 +320,3 @@ def gather(destination, rows, digits):
 def scatter(source, rows, digits):
     for j in range(0, digits, LANES):
         transpose_out(source + j * V, rows, j)
-
-

@@ -294,5 +294,3 @@ class Engine:
         scratch = empty_vectors(batch.area(context.length) + extra)
         power.fixed_base_spread(out, table, 1 << window, index, offsets, spread, *shape, scratch)
         return out
-
-

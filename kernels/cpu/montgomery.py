@@ -104,7 +104,8 @@ class _Pass:
         `low` holds the ROWS lowest digits of every pair's b, then of n. m_j = column_j * k0 mod 2^52 with
         k0 = -1/n mod 2^52 makes column j divisible by 2^52.
         """
-        b, m, carry = self.b, [], constant(0)
+        b, carry = self.b, constant(0)
+        m: list[Value] = []
         for j in range(self.rows):
             x, y = b.add(columns[j], carry), constant(0)
             for r in range(j + 1):

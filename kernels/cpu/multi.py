@@ -133,7 +133,8 @@ class _Bases:
 
 def _prepare(engine: Engine, context: Context, bases: Rows, negative: Signs) -> _Bases:
     """Bases and inverses. A base that is no unit rules out logarithms; it is an error for the outputs (m, k) that
-    raise it to a negative power."""
+    raise it to a negative power.
+    """
     if context.kind == SQUARE:
         try:
             return _logarithmic(engine, context, bases)
@@ -177,7 +178,8 @@ def _logarithmic(engine: Engine, context: Context, bases: Rows) -> _Bases:
 
 def _signed_digits(values: Limbs, negative: Signs, bits: int, window: int) -> tuple[NDArray[np.int16], Limbs]:
     """(N, e), (N,) -> (windows, N) digits in [-2^(w-1), 2^(w-1)] of the signed values; and the sum of |d|*2^(w*i)
-    over negative d, as limbs of bits + 2 bits (N, e'). Arithmetic alone, no branch on the values."""
+    over negative d, as limbs of bits + 2 bits (N, e'). Arithmetic alone, no branch on the values.
+    """
     digits = window_digits(values, bits + 1, window).astype(np.int32)
     half = 1 << (window - 1)
     carry = np.zeros(digits.shape[1], dtype=np.int32)
@@ -204,11 +206,10 @@ def _pippenger(engine: Engine, context: Context, bases: Rows, magnitudes: Limbs,
     window = min(range(2, 13), key=lambda c: pippenger_cost(m, k, bits, c))
     windows = -(-(bits + 1) // window)
     rounds = max(1, -(-m * k * windows * 2 // DIGIT_BYTES))
-    parts = []
-    for chunk in np.array_split(np.arange(m), min(rounds, m)):
-        parts.append(
-            _round(engine, context, prepared, magnitudes[chunk], negative[chunk], bits, window, signed=signed)
-        )
+    parts = [
+        _round(engine, context, prepared, magnitudes[chunk], negative[chunk], bits, window, signed=signed)
+        for chunk in np.array_split(np.arange(m), min(rounds, m))
+    ]
     return np.concatenate(parts)
 
 
@@ -251,9 +252,7 @@ def _round(
     def task(first: int, last: int) -> None:
         buckets = empty_rows(LANES * bucket_count, context.row_words)
         scratch = empty_vectors(batch.area(context.length))
-        multiexp.pippenger(
-            sums, bases.rows, contiguous, starts, buckets, bucket_count, *shape, first, last, scratch
-        )
+        multiexp.pippenger(sums, bases.rows, contiguous, starts, buckets, bucket_count, *shape, first, last, scratch)
 
     engine.workers.run(slices * groups, task)
     by_slice = sums.reshape(slices, groups * LANES, -1)[:, :jobs].transpose(1, 0, 2)
@@ -264,7 +263,8 @@ def _round(
             out = engine.multiply(context, out, out)
         out = engine.multiply(context, out, np.ascontiguousarray(per_window[:, w]))
     if unit:
-        assert bases.u is not None and bases.v is not None
+        assert bases.u is not None
+        assert bases.v is not None
         logs = _dot(flat.reshape(m, k, -1), negative, bases.u)
         logs = [x - y for x, y in zip(logs, _dot(owed.reshape(m, k, -1), None, bases.v), strict=True)]
         n = context.root
@@ -312,8 +312,10 @@ def _carry(columns: NDArray[np.int64]) -> list[int]:
 
 def segment_product(engine: Engine, context: Context, rows: Rows, segments: NDArray[np.intp], count: int) -> Rows:
     """One product a row and block of segments, whatever the labels: a row of another block goes to bucket 0."""
-    out = [_segment_block(engine, context, rows, segments, s, min(SEGMENT_BLOCK, count - s)) for s in
-           range(0, count, SEGMENT_BLOCK)]
+    out = [
+        _segment_block(engine, context, rows, segments, s, min(SEGMENT_BLOCK, count - s))
+        for s in range(0, count, SEGMENT_BLOCK)
+    ]
     return np.concatenate(out) if out else engine.ones(context, 0)
 
 
@@ -338,5 +340,3 @@ def _segment_block(
     engine.workers.run(shares, task)
     buckets = sets.reshape(shares * LANES, bucket_count, -1)[:, 1:].transpose(1, 0, 2)
     return engine.product(context, buckets)
-
-

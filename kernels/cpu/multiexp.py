@@ -17,7 +17,6 @@ from hecore.kernels.cpu.cache import inner, kernel
 from hecore.kernels.cpu.elements import (
     ONE,
     PLAIN,
-    V,
     copy,
     gather,
     multiply_element,

@@ -285,5 +285,3 @@ def fixed_base_spread(out, table, entries, index, offsets, spread, context, leng
         keep = k % spread == 0 and element < out.shape[0]
         poke(rows + 8 * k, np.uint64(address) if keep else np.uint64(slot(base, length, 7)))
     scatter(line, rows, out.shape[1])
-
-
