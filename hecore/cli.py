@@ -22,7 +22,7 @@ from dataclasses import asdict
 from getpass import getpass
 from pathlib import Path
 from tokenize import TokenError
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, assert_never
 
 import hecore
 from hecore.errors import HecoreError, OperandTypeError, ParameterError, SerializationError, ShapeError
@@ -30,7 +30,7 @@ from hecore.errors import HecoreError, OperandTypeError, ParameterError, Seriali
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hecore.paillier import EncryptedArray, PublicKey, SecretKey
+    from hecore.paillier import EncryptedArray, PackedArray, PublicKey, SecretKey
 
 PASSPHRASE_VARIABLE = "HECORE_PASSPHRASE_FILE"  # noqa: S105  (a name, no passphrase)
 _LONGEST_PASSPHRASE = 1 << 12
@@ -60,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed help or the usage error
         return int(stop.code or 0)
     try:
-        with _device(arguments):
+        name = getattr(arguments, "device", None)  # not every command computes
+        with hecore.use(name) if name is not None else contextlib.nullcontext():
             result, text = arguments.run(arguments)
         print(json.dumps(result, indent=2) if arguments.json else text, flush=True)
     except BrokenPipeError:
@@ -84,41 +85,53 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hecore {hecore.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, run: Callable[[argparse.Namespace], Result], summary: str) -> argparse.ArgumentParser:
+    def shared(flag: str, text: str, **settings: Any) -> argparse.ArgumentParser:
+        parent = argparse.ArgumentParser(add_help=False)
+        parent.add_argument(flag, help=text, **settings)
+        return parent
+
+    as_json = shared("--json", "print the result as JSON", action="store_true")
+    quiet = shared("--quiet", "no progress bar", action="store_true")
+    device = shared("--device", "where to compute (see `hecore devices`); default auto", metavar="NAME")
+    passphrase = shared("--passphrase-file", "first line is the passphrase; default: ask", metavar="FILE")
+    overwrite = shared("--overwrite", "replace files that exist", action="store_true")
+    insecure = shared("--insecure", "allow keys below 2048 bits, which protect nothing", action="store_true")
+
+    def command(
+        name: str,
+        run: Callable[[argparse.Namespace], Result],
+        summary: str,
+        *options: argparse.ArgumentParser,
+    ) -> argparse.ArgumentParser:
         # No abbreviations: --passphrase would stand for --passphrase-file and show the secret as a file name.
         sub = commands.add_parser(
-            name, help=summary, description=summary, epilog=EPILOG, formatter_class=form, allow_abbrev=False
+            name,
+            help=summary,
+            description=summary,
+            epilog=EPILOG,
+            formatter_class=form,
+            allow_abbrev=False,
+            parents=[*options, as_json, quiet],
         )
-        sub.set_defaults(run=run, device=None)
-        sub.add_argument("--json", action="store_true", help="print the result as JSON")
-        sub.add_argument("--quiet", action="store_true", help="no progress bar")
+        sub.set_defaults(run=run)
         return sub
-
-    def on_device(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--device", metavar="NAME", help="where to compute (see `hecore devices`); default auto")
-
-    def with_passphrase(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--passphrase-file", metavar="FILE", help="first line is the passphrase; default: ask")
-
-    def output(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--overwrite", action="store_true", help="replace files that exist")
-
-    def insecure(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--insecure", action="store_true", help="allow keys below 2048 bits, which protect nothing")
 
     command("devices", _devices, "List the backends and whether they can run here.")
 
-    sub = command("keygen", _keygen, "Make a key pair: FILE (secret, under a passphrase) and FILE.pub (public).")
+    sub = command(
+        "keygen",
+        _keygen,
+        "Make a key pair: FILE (secret, under a passphrase) and FILE.pub (public).",
+        passphrase,
+        overwrite,
+        insecure,
+    )
     sub.add_argument("file", metavar="FILE")
     sub.add_argument("--key-bits", type=int, default=3072, metavar="BITS", help="size of n; default 3072")
-    with_passphrase(sub)
-    output(sub)
-    insecure(sub)
 
-    sub = command("encrypt", _encrypt, "Encrypt a .csv or .npy table.")
+    files = (device, passphrase, overwrite, insecure)
+    sub = command("encrypt", _encrypt, "Encrypt a .csv or .npy table.", *files)
     sub.add_argument("--key", required=True, metavar="FILE", help="public key, or a keystore (faster, asks)")
-    sub.add_argument("input", metavar="INPUT", help="table to encrypt, .csv or .npy")
-    sub.add_argument("output", metavar="OUTPUT", help="encrypted array to write")
     encoding = sub.add_mutually_exclusive_group()
     encoding.add_argument("--integers", type=int, metavar="BITS", help="exact integers below 2**BITS in magnitude")
     encoding.add_argument(
@@ -128,26 +141,26 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("EXPONENT", "BITS"),
         help="round to multiples of 2**EXPONENT, BITS bits each; without a choice .csv is exact float64",
     )
-    on_device(sub)
-    with_passphrase(sub)
-    output(sub)
-    insecure(sub)
+    sub.add_argument("input", metavar="INPUT", help="table to encrypt, .csv or .npy")
+    sub.add_argument("output", metavar="OUTPUT", help="encrypted array to write")
 
-    sub = command("decrypt", _decrypt, "Decrypt an encrypted array into a .csv or .npy table (mode 0600).")
+    sub = command("decrypt", _decrypt, "Decrypt an array into a .csv or .npy table (mode 0600).", *files)
     sub.add_argument("--key", required=True, metavar="FILE", help="keystore with the secret key")
     sub.add_argument("input", metavar="INPUT", help="encrypted array")
     sub.add_argument("output", metavar="OUTPUT", help="table to write, .csv or .npy")
-    on_device(sub)
-    with_passphrase(sub)
-    output(sub)
-    insecure(sub)
 
-    sub = command("inspect", _inspect, "Say what a file is; shows no secret and asks no passphrase.")
+    sub = command("inspect", _inspect, "Say what a file is; shows no secret and asks no passphrase.", device)
     sub.add_argument("file", metavar="FILE")
     sub.add_argument("--key", metavar="PUBLIC", help="public key of an encrypted array: read and check it too")
-    on_device(sub)
 
-    sub = command("demo", _demo, "Two parties train one logistic regression on data that neither shows the other.")
+    sub = command(
+        "demo",
+        _demo,
+        "Two parties train one logistic regression on data that neither shows the other.",
+        device,
+        overwrite,
+        insecure,
+    )
     sub.add_argument("--key-bits", type=int, default=2048, metavar="BITS", help="size of n; default 2048")
     sub.add_argument("--rows", type=int, metavar="N", help="N synthetic rows instead of the breast-cancer data")
     sub.add_argument("--epochs", type=int, default=8, metavar="N", help="passes over the rows; default 8")
@@ -155,11 +168,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--features-guest", type=int, default=10, metavar="N", help="columns of the guest; default 10")
     sub.add_argument("--features-host", type=int, default=20, metavar="N", help="columns of the host; default 20")
     sub.add_argument("--learning-rate", type=float, default=0.15, metavar="RATE", help="default 0.15")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of split or synthetic rows; default 0")
+    sub.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the split, or of the synthetic rows; default 0"
+    )
     sub.add_argument("--plot", metavar="PNG", help="write loss and ROC curves")
-    on_device(sub)
-    output(sub)
-    insecure(sub)
     return parser
 
 
@@ -210,11 +222,7 @@ def _keygen(arguments: argparse.Namespace) -> Result:
 
 
 def _encrypt(arguments: argparse.Namespace) -> Result:
-    from functools import partial
-
     from hecore import keystore, paillier
-    from hecore.paillier.encryption import encrypt
-    from hecore.paillier.obfuscation import own_obfuscators, public_obfuscators
 
     output = Path(arguments.output)
     _check_output(output, arguments)
@@ -225,18 +233,9 @@ def _encrypt(arguments: argparse.Namespace) -> Result:
         encoding = paillier.Integers(bits=arguments.integers)
     elif arguments.fixed_point is not None:
         encoding = paillier.FixedPoint(arguments.fixed_point[0], bits=arguments.fixed_point[1])
-    public_key, obfuscators = (
-        (key.public_key, partial(own_obfuscators, key))
-        if isinstance(key, paillier.SecretKey)
-        else (key, partial(public_obfuscators, key))
-    )
     with _Progress(arguments) as progress:
-        encrypted = encrypt(
-            public_key,
-            values,
-            obfuscators,
-            encoding=encoding,
-            progress=lambda done: progress.show("encrypting", done, values.size),
+        encrypted = key.encrypt(
+            values, encoding=encoding, progress=lambda done: progress.show("encrypting", done, values.size)
         )
     data = encrypted.to_bytes()
     keystore.write_atomically(output, data)
@@ -256,14 +255,16 @@ def _decrypt(arguments: argparse.Namespace) -> Result:
     secret_key = _key(arguments)
     if not isinstance(secret_key, paillier.SecretKey):
         raise OperandTypeError(f"cannot decrypt with {arguments.key}: it is a public key, the keystore is needed")
-    array = paillier.EncryptedArray.from_bytes(data, secret_key.public_key)
-    flat = array.reshape(-1)
-    parts = []
+    array = _read_array(data, secret_key.public_key)
     with _Progress(arguments) as progress:
-        for start in range(0, array.size, _DECRYPT_CHUNK):
-            parts.append(secret_key.decrypt(flat[start : start + _DECRYPT_CHUNK]))
-            progress.show("decrypting", min(start + _DECRYPT_CHUNK, array.size), array.size)
-    values = np.concatenate(parts).reshape(array.shape)
+        if isinstance(array, paillier.PackedArray):
+            values = secret_key.decrypt(array)
+        else:
+            flat, parts = array.reshape(-1), []
+            for start in range(0, array.size, _DECRYPT_CHUNK):
+                parts.append(secret_key.decrypt(flat[start : start + _DECRYPT_CHUNK]))
+                progress.show("decrypting", min(start + _DECRYPT_CHUNK, array.size), array.size)
+            values = np.concatenate(parts).reshape(array.shape)
     keystore.write_atomically(output, _format_table(values, output), mode=0o600)
     result = {"output": str(output), "shape": list(values.shape), "dtype": str(values.dtype)}
     return result, f"{output}: {values.size} values of shape {values.shape}"
@@ -271,7 +272,7 @@ def _decrypt(arguments: argparse.Namespace) -> Result:
 
 def _inspect(arguments: argparse.Namespace) -> Result:
     from hecore import keystore
-    from hecore.paillier import EncryptedArray, PublicKey, wire
+    from hecore.paillier import PublicKey, wire
 
     path = Path(arguments.file)
     with path.open("rb") as file:
@@ -293,17 +294,18 @@ def _inspect(arguments: argparse.Namespace) -> Result:
                 "checks": {check.requirement: check.passed for check in report.checks},
                 "not_checked": list(report.not_checked),
             }
-        elif frame.kind is wire.Kind.ENCRYPTED_ARRAY:
-            result = {"kind": "encrypted array", "fingerprint": frame.fingerprint, "bytes": len(data)}
+        elif frame.kind is wire.Kind.ENCRYPTED_ARRAY or frame.kind is wire.Kind.PACKED_ARRAY:
+            packed = ", packed" if frame.kind is wire.Kind.PACKED_ARRAY else ""
+            result = {"kind": f"encrypted array{packed}", "fingerprint": frame.fingerprint, "bytes": len(data)}
             if arguments.key is not None:
                 with Path(arguments.key).open("rb") as file:
                     public_key = PublicKey.from_bytes(file.read(_LARGEST_KEY_FILE), allow_insecure=True)
-                result |= _describe_array(EncryptedArray.from_bytes(data, public_key))
+                result |= _describe_array(_read_array(data, public_key))
+        elif frame.kind is wire.Kind.SECRET_KEY_UNPROTECTED:
+            warning = "SECRET KEY WITHOUT PROTECTION: encrypt it with hecore.keystore and destroy this file"
+            result = {"kind": warning, "fingerprint": frame.fingerprint}
         else:
-            result = {
-                "kind": "SECRET KEY WITHOUT PROTECTION: encrypt it with hecore.keystore and destroy this file",
-                "fingerprint": frame.fingerprint,
-            }
+            assert_never(frame.kind)
     else:
         raise SerializationError(f"cannot tell what {path} is: no hecore keystore, key or encrypted array")
     return result, "\n".join(_text_lines(result))
@@ -312,11 +314,12 @@ def _inspect(arguments: argparse.Namespace) -> Result:
 def _demo(arguments: argparse.Namespace) -> Result:
     from hecore import keystore
     from hecore.demo import logistic
-    from hecore.demo.plot import plot
+    from hecore.demo.plot import load_matplotlib, plot
     from hecore.demo.report import Options
 
     if arguments.plot is not None:
         _check_output(Path(arguments.plot), arguments)
+        load_matplotlib()  # found missing before the training rather than after
     options = Options(
         key_bits=arguments.key_bits,
         insecure=arguments.insecure,
@@ -446,7 +449,14 @@ def _format_table(values: NDArray[Any], path: Path) -> bytes:
     return text.getvalue().encode()
 
 
-def _describe_array(array: EncryptedArray) -> dict[str, Any]:
+def _read_array(data: bytes, public_key: PublicKey) -> EncryptedArray | PackedArray:
+    from hecore.paillier import EncryptedArray, PackedArray, wire
+
+    packed = wire.read_frame(data).kind is wire.Kind.PACKED_ARRAY
+    return PackedArray.from_bytes(data, public_key) if packed else EncryptedArray.from_bytes(data, public_key)
+
+
+def _describe_array(array: EncryptedArray | PackedArray) -> dict[str, Any]:
     return {
         "shape": list(array.shape),
         "encoding": array.encoding.kind,
@@ -468,11 +478,7 @@ def _text_lines(result: dict[str, Any]) -> Iterator[str]:
             yield f"{label:<17} {value}"
 
 
-# -- devices and progress ----------------------------------------------------------------------------------
-
-
-def _device(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
-    return contextlib.nullcontext() if arguments.device is None else hecore.use(arguments.device)
+# -- progress ---------------------------------------------------------------------------------------------
 
 
 class _Progress:

@@ -10,7 +10,18 @@ import numpy as np
 from hecore.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from hecore.demo.report import Report
+
+
+def load_matplotlib() -> type[Figure]:
+    """matplotlib's Figure (without pyplot: no display, no global state). Raises MissingExtraError without it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("matplotlib is not installed: pip install hecore[demo]") from error
+    return Figure
 
 
 def plot(report: Report) -> bytes:
@@ -18,12 +29,7 @@ def plot(report: Report) -> bytes:
 
     Raises MissingExtraError without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure  # without pyplot: no display, no global state
-    except ImportError as error:
-        raise MissingExtraError("matplotlib is not installed: pip install hecore[demo]") from error
-
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = load_matplotlib()(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     aucs = {"encrypted": report.auc, "floats": report.auc_floats, "scikit-learn": report.auc_sklearn}
     styles = {"encrypted": "-", "floats": "--", "scikit-learn": ":"}

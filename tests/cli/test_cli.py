@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hecore
 from hecore import cli, keystore, paillier
 from hecore.cli import main
 from hecore.errors import HecoreError
@@ -72,8 +73,6 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    import hecore
-
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"hecore {hecore.__version__}\n"
 
@@ -437,6 +436,18 @@ def test_inspect(folder: Path, keys: tuple[PublicKey, SecretKey], capsys: pytest
             assert f"{secret:x}" not in text + json.dumps(result)
 
 
+def test_packed_arrays(folder: Path, keys: tuple[PublicKey, SecretKey], capsys: pytest.CaptureFixture[str]) -> None:
+    values = np.arange(-6, 6).reshape(2, 6)
+    with hecore.use("reference"):
+        Path("packed").write_bytes(paillier.Packing(slot_bits=8).encrypt(keys[0], values).to_bytes())
+    assert main(["inspect", "packed", "--device", "reference", "--key", "key.pub", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["kind"] == "encrypted array, packed"
+    assert result["shape"] == [2, 6]
+    assert main([*DECRYPT, "packed", "back.npy"]) == 0
+    np.testing.assert_array_equal(np.load("back.npy"), values)
+
+
 def test_inspect_names_a_failed_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "key.pub"]) == 0
     assert "FAILED            n has at least 2048 bits (it has 512)" in capsys.readouterr().out
@@ -495,6 +506,13 @@ def test_demo_without_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     fails(capsys, ["demo", "--device", "reference"], "pip install hecore[demo]")
+
+
+def test_a_missing_matplotlib_is_found_before_the_training(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    fails(capsys, [*TINY, "--rows", str(10**9), "--plot", "curves.png"], "matplotlib", "pip install hecore[demo]")
 
 
 # -- terminal ----------------------------------------------------------------------------------------------
