@@ -173,6 +173,12 @@ class Encoded:
     def bits(self) -> int:
         return max(1, self.bound.bit_length())
 
+    def first(self) -> Encoded:
+        """The first of a vector of numbers, as a scalar."""
+        exponent = self.encoding.exponent
+        encoding = self.encoding if isinstance(exponent, int) else self.encoding.with_exponent(exponent[0])
+        return replace(self, magnitudes=self.magnitudes[0], negative=np.asarray(self.negative[0]), encoding=encoding)
+
     def negated(self) -> Encoded:
         nonzero = self.magnitudes.any(axis=-1)
         return replace(self, negative=~self.negative & nonzero, signed=True)
@@ -314,12 +320,13 @@ def encode(values: object, choice: EncodingChoice | None = None, default: Encodi
         raise ShapeError(f"cannot encode an empty array: its shape is {array.shape}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise PlaintextRangeError("cannot encode NaN or an infinity")
-    if is_public:
-        encoded = _encode_public(array)
-    else:
-        if choice is None and not are_ints(array):
-            choice = default or _default_floats(array, int64_rule)
-        encoded = _encode_as(array, choice)
+    if choice is None and not are_ints(array):
+        choice = default or _default_floats(array, int64_rule)
+    # A scalar goes as an array of one: NumPy warns of the wrap-around of scalars, which is wanted here.
+    flat = array if array.ndim else array.reshape(1)
+    encoded = _encode_public(flat) if is_public else _encode_as(flat, choice)
+    if not array.ndim:
+        encoded = encoded.first()
     return replace(encoded, constant_time=True) if constant_time else encoded
 
 

@@ -173,7 +173,8 @@ class PackedArray(Refusals):
         if bound > self.packing.slot_limit:
             raise SlotOverflowError(
                 f"cannot {operation}: a slot may need {bound.bit_length()} bits and holds "
-                f"{self.packing.width - 1}; pack with more guard_bits"
+                f"{self.packing.width - 1}; pack with more guard_bits or declare "
+                "smaller factors with plain(..., bits=...)"
             )
 
     def _same_layout(self, other: PackedArray) -> None:
@@ -245,6 +246,8 @@ class PackedArray(Refusals):
         plain = self._factor(other).with_one_exponent()
         if self.ndim < 2:
             raise ShapeError(f"cannot multiply a matrix by packed values of shape {self.shape}: rows are needed")
+        if plain.shape[-1:] != (self.shape[-2],):
+            raise ShapeError(f"cannot matrix-multiply shapes {plain.shape} and {self.shape}: the inner sizes differ")
         bound = self.slot_bound * plain.bound * self.shape[-2]
         self._check_slots(bound, "matrix-multiply")
         product = linear.matmul(self.array, _as_integers(plain), plain_first=True)
