@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hecore.bench.results import Row, Timing, Work
+from hecore.errors import HecoreError
 
 # A single-threaded contestant's CPU time over its wall time is 1, give or take the interpreter's own threads.
 BUSY_LIMIT = 1.25
@@ -127,6 +128,10 @@ def judge(row: Row) -> Row:
         return row
     above = f"{efficiency:.1%} of the measured multiply-add peak: the count or the clock is wrong"
     return Row(**{**vars(row), "failures": (*row.failures, above)})
+
+
+class NotApplicableError(HecoreError, RuntimeError):
+    """A row that this machine or device cannot have; the message says why. It fails nothing."""
 
 
 def failed(operation: str, key_bits: int, error: Exception) -> Row:

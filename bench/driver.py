@@ -14,7 +14,7 @@ import pytest
 
 from hecore.backends import registry
 from hecore.bench import machine
-from hecore.bench.contest import failed, measure
+from hecore.bench.contest import NotApplicableError, failed, measure
 from hecore.bench.floor import peak_meter
 from hecore.bench.plan import Plan
 from hecore.bench.report import summary
@@ -77,6 +77,8 @@ class Runner:
             with registry.use(self.plan.device):
                 case = self.builds[operation](self.workbench, key_bits)
                 row = measure(case, operation, key_bits, benchmark=benchmark, rounds=self.plan.rounds, peak=self.peak)
+        except NotApplicableError as error:
+            row = Row(operation, key_bits, "", None, absent={"hecore": str(error)})
         except (HecoreError, ArithmeticError, ImportError, RuntimeError, TypeError, ValueError) as error:
             row = failed(operation, key_bits, error)
         self.rows.append(row)

@@ -27,7 +27,7 @@ _ITEMS = {
         "one": 32,
     },
     "gmp": {"mod_mul": 2048, "mod_exp": 64, "mod_exp_public": 8, "fixed_base": 16},
-    "phe": {"encrypt": 24, "decrypt": 96, "plain_mul": 512, "one": 8},
+    "phe": {"pack": 2, "encrypt": 24, "decrypt": 96, "plain_mul": 512, "one": 8},
     "ZPaillier": {"encrypt": 256, "decrypt": 96, "plain_mul": 512, "pack": 128, "one": 32},
     "IPCL": {"encrypt": 96, "decrypt": 128, "plain_mul": 512, "pack": 48, "one": 32},
 }

@@ -20,8 +20,10 @@ FLOOR = ("of peak, executed", "of peak, schoolbook")
 
 def summary(row: Row) -> str:
     """One row in one line, for progress."""
-    if row.failures or row.ours is None:
+    if row.failures:
         return "FAILED: " + "; ".join(row.failures)
+    if row.ours is None:
+        return "; ".join(row.absent.values())
     ratios = ", ".join(f"{_number(row.ratio(r.name))}× {r.name}" for r in row.rivals)
     floor = f"; {_percent(row.efficiency())} of peak" if row.efficiency() is not None else ""
     return f"{rate(row.ours)} {row.item}s/s" + (f"; {ratios}" if ratios else "") + floor
@@ -108,7 +110,7 @@ def _row_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
     for row in results.rows:
         key = f"{row.key_bits}" + (" (insecure)" if row.insecure else "")
         if row.ours is None or row.failures:
-            body.append([row.operation, key, "FAILED", *[""] * (len(header) - 3)])
+            body.append([row.operation, key, "FAILED" if row.failures else MISSING, *[""] * (len(header) - 3)])
             continue
         ratios = [_number(row.ratio(name)) for name in peers]
         inner = [r.name for r in row.rivals if r.name.startswith(OURS)]

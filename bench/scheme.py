@@ -10,9 +10,12 @@ import numpy as np
 
 from hecore.bench import floor
 from hecore.bench.contest import Case, Contestant
-from hecore.bench.data import first_difference, signed_integers
+from hecore.bench.data import VALUE_BITS, first_difference, signed_integers
 from hecore.bench.peers import Peer
 from hecore.bench.workbench import OURS, Keys, Workbench
+from hecore.paillier.packing import Packing
+
+GUARD_BITS = 16  # room for 2**16 additions
 
 
 def _array_contestant(
@@ -187,3 +190,17 @@ def matvec(bench: Workbench, key_bits: int) -> Case:
     ours = _array_contestant(bench, keys, outputs * terms, lambda: weights @ x, expected, {})
     few = [_ints(weights[0])]  # the peers work output by output, so one output gives their seconds a term
     return bench.against_peers(Case(ours, "term"), key_bits, lambda peer, name: peer.matvec(few, _ints(values)))
+
+
+def pack(bench: Workbench, key_bits: int) -> Case:
+    """Encryption of packed 31-bit values with 16 guard bits, as many in a plaintext as fit; an item is a value."""
+    keys, packing = bench.keys(key_bits), Packing(slot_bits=VALUE_BITS, guard_bits=GUARD_BITS)
+    slots = packing.slots_in(keys.public)
+    values = signed_integers(slots * bench.plan.items(OURS, "pack", key_bits), seed=60)
+    setup = _first_use(keys.public.encrypt, values[::slots])
+    ours = _array_contestant(bench, keys, values.size, lambda: packing.encrypt(keys.public, values), values, setup)
+
+    def enter(peer: Peer, name: str) -> Contestant:
+        return peer.pack(_ints(signed_integers(2 * bench.plan.items(name, "pack", key_bits), seed=61)))
+
+    return bench.against_peers(Case(ours, "packed value"), key_bits, enter)

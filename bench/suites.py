@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hecore.bench import modular, scheme
+from hecore.bench import modular, scheme, threads
 from hecore.bench.contest import Case
 from hecore.bench.workbench import Workbench
 
@@ -24,6 +24,8 @@ SUITES: dict[str, tuple[Build, ...]] = {
     "add": (scheme.add, scheme.add_one),
     "plain_mul": (scheme.plain_mul,),
     "matvec": (scheme.matvec,),
+    "pack": (scheme.pack,),
+    "threads": (threads.encrypt_two_threads, threads.decrypt_two_threads, threads.matvec_two_threads),
 }
 
 

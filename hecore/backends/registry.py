@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from hecore.backends.protocol import IntegerBackend
 from hecore.backends.selftest import self_test
@@ -79,6 +80,7 @@ _BUILT_IN = (
 _current: ContextVar[IntegerBackend | None] = ContextVar("hecore_backend", default=None)
 _started: dict[str, IntegerBackend] = {}
 _refused: dict[str, str] = {}
+_made_by_hand: WeakSet[IntegerBackend] = WeakSet()  # those that passed the self-test
 _lock = threading.RLock()
 
 
@@ -114,13 +116,15 @@ def get(name: str) -> IntegerBackend:
         return _started[name]
 
 
-def use(name: str) -> AbstractContextManager[IntegerBackend]:
-    """From now on, new arrays of this context (thread, task) go to `name`.
+def use(device: str | IntegerBackend) -> AbstractContextManager[IntegerBackend]:
+    """From now on, new arrays of this context (thread, task) go to `device`.
+
+    A name is looked up by `get`; a backend made by hand (`CpuBackend(threads=2)`) is self-tested at its first use.
 
     Takes effect at once; used in a `with` statement it also restores the previous choice at the end. A new
     thread starts without a choice: there HECORE_DEVICE, or else "auto", holds. Raises as `get` does.
     """
-    return _Use(get(name))
+    return _Use(get(device) if isinstance(device, str) else _proved(device))
 
 
 def current() -> IntegerBackend:
@@ -138,6 +142,13 @@ def current() -> IntegerBackend:
         return get(name)
     except BackendUnavailableError as error:
         raise BackendUnavailableError(f"{error} (asked for by {ENVIRONMENT_VARIABLE}={name})") from error
+
+
+def _proved(backend: IntegerBackend) -> IntegerBackend:
+    if backend not in _made_by_hand and backend not in _started.values():
+        self_test(backend)
+        _made_by_hand.add(backend)
+    return backend
 
 
 class _Use:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from hecore.backends import registry
-from hecore.backends.protocol import IntegerBackend
+from hecore.backends.protocol import IntegerBackend, ResidueArray
 from hecore.backends.reference import ReferenceBackend
 from hecore.errors import BackendError, BackendUnavailableError, SelfTestError
 
@@ -404,3 +404,20 @@ def test_a_lane_that_ran_nothing_on_its_device_fails() -> None:
     asked = subprocess.run(command, cwd=ROOT, env=wish, capture_output=True, text=True, timeout=120)
     assert asked.returncode == 1, asked.stdout
     assert "HECORE_TEST_DEVICE=reference, but no test passed on it" in asked.stdout
+
+
+def test_a_backend_made_by_hand_can_be_used() -> None:
+    mine = ReferenceBackend()
+    with registry.use(mine):
+        assert registry.current() is mine
+    assert mine is not registry.get("reference")
+
+
+def test_a_wrong_backend_made_by_hand_is_refused() -> None:
+    class Wrong(ReferenceBackend):
+        def mod_mul(self, a: ResidueArray, b: ResidueArray) -> ResidueArray:
+            return a
+
+    with pytest.raises(SelfTestError):
+        registry.use(Wrong())
+    assert registry._current.get() is None
