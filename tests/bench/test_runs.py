@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from hecore.bench import results
 from hecore.bench.cli import main
 from hecore.bench.contest import Contestant, too_many_threads
+from hecore.bench.machine import THREAD_VARIABLES
 from hecore.bench.results import Results
 from hecore.bench.suites import SUITES, operations
 
@@ -20,6 +23,7 @@ pytest.importorskip("pytest_benchmark")
 # What a planted case needs; `{cases}` defines `builds`.
 PLANTED = """
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from hecore.bench.contest import Case, Contestant
 from hecore.bench.driver import run
@@ -51,16 +55,34 @@ def test_every_suite_runs_once(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     run = results.load(path)
     assert [row.operation for row in run.rows] == list(operations(tuple(SUITES)))
-    assert all(row.ours is not None and len(row.ours.seconds) == 2 for row in run.rows)
-    assert all(len(rival.seconds) == 2 for row in run.rows for rival in row.rivals)
-    for peer in run.plan["peers"]:
-        there = [row for row in run.rows if row.rival(peer)]
-        absent = [row for row in run.rows if peer in row.absent]
-        assert there or all("not installed" in row.absent[peer] for row in absent)
+    threaded = [row for row in run.rows if row.operation.endswith("_two_threads")]
+    assert len(threaded) == 3
+    assert all("cpu backend's" in row.absent["hecore"] for row in threaded)
+    rows = [row for row in run.rows if row not in threaded]
+    assert all(row.ours is not None and len(row.ours.seconds) == 2 for row in rows)
+    assert all(len(rival.seconds) == 2 for row in rows for rival in row.rivals)
+    reasons = {why for row in rows for why in row.absent.values()}
+    assert all("no packing" in why or "not installed" in why for why in reasons)
+    if find_spec("phe"):
+        assert sum(row.rival("phe") is not None for row in rows) == 9
     assert "256 (insecure)" in done.stdout
     assert f"[ {len(run.rows)}/{len(run.rows)}" in done.stderr
     assert "cpu" in run.machine
     assert run.machine["threads"] == 1
+
+
+def test_two_threads_run_beside_one(tmp_path: Path) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("two threads need two cores")
+    path = tmp_path / "run.json"
+    done = bench("--suite", "threads", "--scale", "tiny", "--rounds", "2", "--key-bits", "256", "--output", str(path))
+    assert done.returncode == 0, done.stderr
+    rows = results.load(path).rows
+    assert len(rows) == 3
+    for row in rows:
+        assert row.ours is not None
+        assert (row.ours.threads, row.rivals[0].threads) == (2, 1)
+        assert row.ratio("hecore one thread") is not None
 
 
 def test_a_suite_and_peers_can_be_chosen(tmp_path: Path) -> None:
@@ -153,7 +175,11 @@ def test_a_contestant_on_too_many_threads_fails(cores: float | None, threads: in
         (["report", "/nowhere/run.json"], "run.json"),
     ],
 )
-def test_user_errors_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_errors_are_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in THREAD_VARIABLES:  # a run sets them for its process
+        monkeypatch.setenv(name, "1")
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error
