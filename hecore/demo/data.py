@@ -221,6 +221,9 @@ def _batches(rows: int, batch: int) -> int:
 
 
 def _bounds(index: int, rows: int, batches: int) -> tuple[int, int]:
+    """First row and end of a batch. A number that another party sent may be any."""
+    if not 0 <= index < batches:
+        raise ParameterError(f"cannot read batch {index}: there are {batches}")
     return rows * index // batches, rows * (index + 1) // batches
 
 

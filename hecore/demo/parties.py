@@ -135,6 +135,7 @@ class DataParty:
         self._x = np.zeros((0, columns.count), dtype=np.int64)
         self._u = np.zeros(0, dtype=np.int64)
         self._masks: list[int] = []
+        self._bounds: list[int] = []
         self.weights: Floats = np.zeros(columns.count)
 
     @property
@@ -160,11 +161,15 @@ class DataParty:
         with self._clock.phase("serialise"):
             return encrypted.to_bytes()
 
-    def _decode(self, payload: bytes, shape: tuple[int, ...]) -> paillier.EncryptedArray:
+    def _decode(self, payload: bytes, shape: tuple[int, ...], bits: int) -> paillier.EncryptedArray:
+        """Integers below 2**bits of that shape, nothing else: the masks' length is derived from the bound."""
         with self._clock.phase("serialise"):
             array = paillier.EncryptedArray.from_bytes(payload, self.public_key)
-        if array.shape != shape:
-            raise SerializationError(f"cannot use ciphertexts of shape {array.shape}: the batch needs {shape}")
+        if array.shape != shape or array.encoding.kind != "integer" or array.bound != (1 << bits) - 1:
+            raise SerializationError(
+                f"cannot use {array.encoding.kind} ciphertexts of shape {array.shape} and {array.bound.bit_length()} "
+                f"bits: the protocol has integers of shape {shape} and {bits} bits here"
+            )
         return array
 
     def _transposed(self) -> paillier.Plain:
@@ -175,7 +180,7 @@ class DataParty:
 
         With fresh encryption randomness mixed in, the ciphertext tells no more than what it decrypts to.
         """
-        self._masks = []
+        self._masks, self._bounds = [], []
         masked = []
         with self._clock.phase("mask"):
             for array in values:
@@ -183,6 +188,7 @@ class DataParty:
                 masks = [random_below(1 << (bits + 1)) - (1 << bits) for _ in range(array.size)]
                 masked.append(array + paillier.plain(np.array(masks, dtype=object), bits=bits + 1))
                 self._masks += masks
+                self._bounds += [array.bound] * array.size
             joined = paillier.concatenate(masked).rerandomize()
         with self._clock.phase("serialise"):
             payload = joined.to_bytes()
@@ -190,8 +196,11 @@ class DataParty:
 
     def _receive_unmasked(self) -> list[int]:
         """Step 7, first half."""
-        values = unpack_integers(self._endpoint.receive(ARBITER, "masked values"), len(self._masks))
-        return [value - mask for value, mask in zip(values, self._masks, strict=True)]
+        answers = unpack_integers(self._endpoint.receive(ARBITER, "masked values"), len(self._masks))
+        values = [answer - mask for answer, mask in zip(answers, self._masks, strict=True)]
+        if any(abs(value) > bound for value, bound in zip(values, self._bounds, strict=True)):
+            raise SerializationError("cannot use the arbiter's answer: a value exceeds the bound of what was sent")
+        return values
 
     def _step(self, cross: list[int], penalised: Floats) -> None:
         """Step 7, second half: w -= rate * (X^T d / b + l2 w), X^T d from the other's part and the party's own."""
@@ -207,17 +216,18 @@ class Host(DataParty):
 
     def send_forward(self) -> None:
         """Steps 1 and 2."""
-        (batch,) = _BATCH.unpack(self._endpoint.receive(GUEST, "batch"))
-        self._load(batch)
+        payload = self._endpoint.receive(GUEST, "batch")
+        if len(payload) != _BATCH.size:
+            raise SerializationError(f"cannot read a batch number from {len(payload)} bytes: {_BATCH.size} are needed")
+        self._load(*_BATCH.unpack(payload))
         with self._clock.phase("plain"):
             self._u = quantise(
                 self._x @ self.weights / (4 * 2.0**COLUMN_BITS), ACTIVATION_BITS, ACTIVATION_RANGE_BITS, "w.x / 4"
             )
             squares = sum(int(u) ** 2 for u in self._u)
         self._endpoint.send(GUEST, "forward", self._encrypt(self._u))
-        bits = 2 * ACTIVATION_RANGE_BITS + len(self._u).bit_length()
         with self._clock.phase("encrypt"):
-            encoding = paillier.Integers(bits=bits)
+            encoding = paillier.Integers(bits=_square_bits(len(self._u)))
             encrypted = self.public_key.encrypt(np.array([squares], dtype=object), encoding=encoding)
         with self._clock.phase("serialise"):
             payload = encrypted.to_bytes()
@@ -225,7 +235,7 @@ class Host(DataParty):
 
     def request_gradient(self) -> None:
         """Steps 4 and 5."""
-        residual = self._decode(self._endpoint.receive(GUEST, "residual"), self._u.shape)
+        residual = self._decode(self._endpoint.receive(GUEST, "residual"), self._u.shape, ACTIVATION_RANGE_BITS)
         with self._clock.phase("multiply"):
             gradient = self._transposed() @ residual
         self._send_masked([gradient])
@@ -267,8 +277,8 @@ class Guest(DataParty):
 
         With s = w_g.x_g and w_h.x_h = 4 u_h:  -y w.x / 2 + (w.x)^2 / 8 = (-y s / 2 + s^2 / 8) + 4 u_g u_h + 2 u_h^2.
         """
-        forward = self._decode(self._endpoint.receive(HOST, "forward"), self._u.shape)
-        squares = self._decode(self._endpoint.receive(HOST, "sum of squares"), (1,))
+        forward = self._decode(self._endpoint.receive(HOST, "forward"), self._u.shape, ACTIVATION_RANGE_BITS)
+        squares = self._decode(self._endpoint.receive(HOST, "sum of squares"), (1,), _square_bits(len(self._u)))
         with self._clock.phase("multiply"):
             gradient = self._transposed() @ forward
             factors = paillier.plain(2 * self._u[np.newaxis, :], bits=ACTIVATION_RANGE_BITS + 1)
@@ -292,6 +302,11 @@ class Guest(DataParty):
         if len(payload) != 8 * len(own):
             raise SerializationError(f"cannot read {len(own)} scores from {len(payload)} bytes")
         return np.asarray(own + np.frombuffer(payload, dtype="<f8"), dtype=np.float64)
+
+
+def _square_bits(rows: int) -> int:
+    """Bits of a sum of u^2 over so many rows."""
+    return 2 * ACTIVATION_RANGE_BITS + rows.bit_length()
 
 
 def quantise(values: Floats, fraction_bits: int, range_bits: int, what: str) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import pytest
 import hecore
 from hecore import paillier
 from hecore.demo import data, logistic, plot
-from hecore.demo.channel import Channel, Message, unpack_integers
+from hecore.demo.channel import Channel, Message, pack_integers, unpack_integers
 from hecore.demo.clock import Clock
 from hecore.demo.parties import (
     ACTIVATION_BITS,
@@ -111,6 +111,16 @@ def test_synthetic_rows_too(tiny_report: Report) -> None:
     assert round(tiny_report.auc, 4) == round(tiny_report.auc_floats, 4)
     np.testing.assert_allclose(encrypted.losses, floats.losses, atol=1e-6)
     assert tiny_report.loss < math.log(2)
+
+
+@pytest.mark.slow
+def test_the_default_run_on_the_default_device() -> None:
+    with hecore.use("auto"):
+        report = logistic.run()
+    assert report.options.key_bits == 2048
+    assert round(report.auc, 4) == round(report.auc_floats, 4)
+    assert report.auc > 0.99
+    assert not report.simulated
 
 
 def test_one_batch_is_the_gradient_of_the_taylor_loss() -> None:
@@ -382,8 +392,32 @@ def test_altered_and_misshapen_ciphertexts_are_refused() -> None:
         stage.host.request_gradient()
     shorter = stage.read(payload)[:-1].to_bytes()
     stage.channel.endpoint(GUEST).send(HOST, "residual", shorter)
-    with pytest.raises(SerializationError, match=r"shape \(39,\): the batch needs \(40,\)"):
+    with pytest.raises(SerializationError, match=r"shape \(39,\) and 48 bits: .* shape \(40,\) and 48 bits"):
         stage.host.request_gradient()
+    # A smaller bound than the protocol's would shorten the masks.
+    narrow = stage.public_key.encrypt(np.zeros(40, dtype=np.int64), encoding=paillier.Integers(bits=8)).to_bytes()
+    stage.channel.endpoint(GUEST).send(HOST, "residual", narrow)
+    with pytest.raises(SerializationError, match="8 bits: the protocol has"):
+        stage.host.request_gradient()
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0" * 7, b"\0" * 9, (4).to_bytes(8), (1 << 63).to_bytes(8)])
+def test_a_batch_number_that_is_none(payload: bytes) -> None:
+    stage = Stage()
+    stage.channel.endpoint(GUEST).send(HOST, "batch", payload)
+    with pytest.raises((SerializationError, ParameterError), match="batch"):
+        stage.host.send_forward()
+
+
+def test_an_answer_that_cannot_be() -> None:
+    stage = Stage()
+    stage.guest.begin_batch(0)
+    stage.host.send_forward()
+    stage.guest.send_residual()
+    stage.host.request_gradient()
+    stage.channel.endpoint(ARBITER).send(HOST, "masked values", pack_integers([0, 0, 0, 1 << 5000]))
+    with pytest.raises(SerializationError, match="exceeds the bound"):
+        stage.host.finish_batch()
 
 
 def test_scores_of_the_wrong_length_are_refused() -> None:
