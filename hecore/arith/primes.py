@@ -6,10 +6,14 @@ Variable time throughout: key generation is not constant time (SECURITY.md says 
 from __future__ import annotations
 
 import math
+import secrets
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 
+from hecore.arith import integers
 from hecore.arith.integers import gcd, powmod
 from hecore.arith.random import random_below
 from hecore.errors import ParameterError
@@ -17,6 +21,8 @@ from hecore.errors import ParameterError
 SMALLEST_KEY_BITS = 16
 MILLER_RABIN_ROUNDS = 64
 _TRIAL_BOUND = 2048
+_SMALLEST_PRIME_BITS = 512  # of a prime of a key that somebody might once have used; toys below
+_BLOCK = 32  # candidates a system call
 _MAX_SMALL_FACTOR_BOUND = 1 << 26
 
 
@@ -84,8 +90,9 @@ def random_blum_primes(key_bits: int) -> tuple[int, int]:
 
     p = q = 3 mod 4 and gcd(p-1, q-1) = 2, which Damgard, Jurik and Nielsen (2010) ask of a Blum
     modulus, and |p - q| > `minimum_distance(key_bits // 2)`. Every candidate is drawn afresh and uniformly
-    from the OS CSPRNG (no search upwards from a random start, which would favour primes after long gaps);
-    each prime is at least 2**(key_bits/2 - 1/2), so that the product never falls short of key_bits bits.
+    from the OS CSPRNG (no search upwards from a random start, which would favour primes after long gaps), and
+    passes `_passes_rounds`. Each prime is at least 2**(key_bits/2 - 1/2), so that the product never falls short
+    of key_bits bits.
 
     `key_bits` is even and at least 16; whether a size is secure is the caller's check. Raises ParameterError.
     """
@@ -94,20 +101,81 @@ def random_blum_primes(key_bits: int) -> tuple[int, int]:
             f"cannot make a {key_bits}-bit key: the size must be even and at least {SMALLEST_KEY_BITS}"
         )
     half = key_bits // 2
+    candidates = _candidates(half)
     while True:
-        p = _random_candidate(half)
-        if not is_prime(p):
-            continue
+        p = next(p for p in candidates if _may_be_prime(p) and _passes_rounds(p))
         # About half/2 candidates are needed. Only a toy size leaves a p without any partner (211 at 16 bits).
-        for _ in range(64 * half):
-            q = _random_candidate(half)
-            # The cheap conditions first: they do not depend on q being prime.
-            if abs(p - q) > minimum_distance(half) and gcd(p - 1, q - 1) == 2 and is_prime(q):
+        for q in islice(candidates, 64 * half):
+            # The cheap conditions first: none depends on q being prime.
+            if (
+                _may_be_prime(q)
+                and gcd(p - 1, q - 1) == 2
+                and abs(p - q) > minimum_distance(half)
+                and _passes_rounds(q)
+            ):
                 return p, q
 
 
-def _random_candidate(bits: int) -> int:
-    """Uniform among the integers = 3 mod 4 in [ceil(2**(bits - 1/2)), 2**bits)."""
+def _candidates(bits: int) -> Iterator[int]:
+    """Endlessly: uniform among the integers = 3 mod 4 in [ceil(2**(bits - 1/2)), 2**bits).
+
+    Random bytes are fetched in blocks, because a system call each would cost more than the bytes; what is left of
+    a block is dropped with the iterator.
+    """
     lowest = math.isqrt((1 << (2 * bits - 1)) - 1) + 1
     first = lowest + (3 - lowest) % 4
-    return first + 4 * random_below(((1 << bits) - first + 3) // 4)
+    count = ((1 << bits) - first + 3) // 4
+    size = (count.bit_length() + 7) // 8
+    surplus = 8 * size - count.bit_length()
+    while True:
+        block = secrets.token_bytes(size * _BLOCK)
+        for start in range(0, len(block), size):
+            value = int.from_bytes(block[start : start + size], "little") >> surplus
+            if value < count:  # rejection keeps it uniform
+                yield first + 4 * value
+
+
+def _may_be_prime(n: int) -> bool:
+    """A cheap test that every prime passes: no small factor, or for toy sizes all that `_passes_rounds` asks."""
+    bits = n.bit_length()
+    if bits < _SMALLEST_PRIME_BITS:
+        return _passes_rounds(n)
+    # The second product pays where a Miller-Rabin round costs more than a gcd with it, of 3000 or of 94 000 bits.
+    return gcd(n, _product_of_primes(256)) == 1 and gcd(n, _product_of_primes(2048 if bits < 1024 else 65536)) == 1
+
+
+def _passes_rounds(n: int) -> bool:
+    """Whether a number that was drawn at random, by nobody's choice, is prime.
+
+    From 512 bits up, as many random Miller-Rabin rounds as the bound of Damgard, Landrock and Pomerance (1993;
+    Handbook of Applied Cryptography, fact 4.48) asks for. That bound speaks of a uniform odd number of k bits; ours
+    is uniform on a part of these that holds more than a quarter of their primes, so that two bits are added. Toy
+    sizes: GMP's Baillie-PSW test, which no composite is known to pass.
+    """
+    bits = n.bit_length()
+    if bits < _SMALLEST_PRIME_BITS:
+        return bool(integers.gmpy2.is_prime(n, 1)) if integers.gmpy2 is not None else is_prime(n)
+    twos = (n - 1 & 1 - n).bit_length() - 1
+    odd = (n - 1) >> twos
+    return not any(_is_witness(2 + random_below(n - 3), n, odd, twos) for _ in range(_rounds_for_random(bits)))
+
+
+@lru_cache(maxsize=8)
+def _rounds_for_random(bits: int) -> int:
+    """The least t with bits**1.5 * 2**t * t**-0.5 * 4**(2 - sqrt(t*bits)) <= 2**-error, valid for 3 <= t <= bits/9.
+
+    The error is 2**-128 from 1024 bits up and 2**-80, the strength of a 1024-bit modulus, below.
+    """
+    error = 2 + (128 if bits >= 1024 else 80)
+    return next(
+        t
+        for t in range(3, bits // 9 + 1)
+        if 1.5 * math.log2(bits) + t - math.log2(t) / 2 + 4 - 2 * math.sqrt(t * bits) <= -error
+    )
+
+
+@lru_cache(maxsize=3)
+def _product_of_primes(bound: int) -> int:
+    """The product of all primes up to `bound`, as a GMP integer where there is one: converting it is what costs."""
+    product = math.prod(_primes_up_to(bound))
+    return integers.gmpy2.mpz(product) if integers.gmpy2 is not None else product

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 
 from hecore.arith import integers
 from hecore.arith.primes import (
-    _random_candidate,
+    _candidates,
+    _rounds_for_random,
     is_prime,
     minimum_distance,
     random_blum_primes,
@@ -119,10 +121,14 @@ def test_every_admissible_pair_of_the_smallest_size_is_drawn() -> None:
 
 def test_candidates_are_uniform_over_their_whole_range() -> None:
     every = {x for x in range(182, 256) if x % 4 == 3}  # 182 = ceil(2**7.5)
-    draws = [_random_candidate(8) for _ in range(3600)]
+    draws = list(itertools.islice(_candidates(8), 3600))
     assert set(draws) == every
     # 18 classes, mean 200, standard deviation 13.7: eight of them either way
     assert all(90 < draws.count(x) < 310 for x in every)
+
+
+def test_rounds_follow_the_bound_for_random_candidates() -> None:
+    assert (_rounds_for_random(512), _rounds_for_random(1024), _rounds_for_random(1536)) == (6, 6, 4)
 
 
 @pytest.mark.parametrize("key_bits", [-2, 0, 2, 14, 15, 17, 2049])
