@@ -217,6 +217,8 @@ class Encoded:
 
     def at_exponent(self, exponent: int | Int64s) -> Encoded:
         """The same numbers at an exponent that is nowhere larger than their own."""
+        if self.encoding.exponent is exponent:
+            return self
         shift = self.encoding.exponent - np.asarray(exponent, dtype=np.int64)
         most = int(np.max(shift))
         if most == 0 and not np.any(shift):

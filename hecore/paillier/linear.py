@@ -19,10 +19,15 @@ from hecore.paillier.counting import count
 from hecore.paillier.encoding import Encoding, check_bound, encode, public, root_of, smallest
 
 if TYPE_CHECKING:
-    from hecore.backends.protocol import Limbs, ResidueArray
+    from hecore.backends.protocol import Indices, Limbs, ResidueArray
     from hecore.paillier.ciphertext import EncryptedArray
     from hecore.paillier.encoding import Encoded
     from hecore.paillier.messages import Flags, Int64s
+
+# A multi-exponentiation fills a device's lanes when its outputs times terms are some hundreds; below, one batch of
+# powers over all of them is faster (measured on the CPU backend: 2048-bit keys, 4 to 300 terms, 1 to 32 outputs).
+_FEW_TERMS = 200
+_MANY_TERMS = 1 << 14  # powers held at once on that path: 8 MiB of them under a 2048-bit key
 
 
 # -- exponents ---------------------------------------------------------------------------------------------
@@ -34,6 +39,8 @@ def rescale(x: EncryptedArray, exponent: int | Int64s) -> EncryptedArray:
     Exact. Exponents are public, so all elements with the same difference share one public power. An exponent per
     element has the shape of x.
     """
+    if x.encoding.exponent is exponent:
+        return x
     shift = np.asarray(x.encoding.exponent, dtype=np.int64) - exponent
     most = int(shift.max())
     if most == 0:
@@ -63,6 +70,9 @@ def _times_power_of_two(residues: ResidueArray, shift: int) -> ResidueArray:
 
 def _bound_at(x: EncryptedArray | Encoded, exponent: int | Int64s) -> int:
     """The bound that x will have at that exponent."""
+    own = x.encoding.exponent
+    if isinstance(own, int) and isinstance(exponent, int):  # the common case, without a dozen microseconds of NumPy
+        return x.bound << (own - exponent)
     return x.bound << int(np.max(np.asarray(x.encoding.exponent, dtype=np.int64) - exponent))
 
 
@@ -199,7 +209,7 @@ def matmul(x: EncryptedArray, plain: Encoded, *, plain_first: bool) -> Encrypted
     """plain @ x or x @ plain by NumPy's rules for vectors, matrices and stacks of them.
 
     One multi-exponentiation for each column of the encrypted operand: its bases are that column, its exponents the
-    rows of the plain one.
+    rows of the plain one. Where these are tiny and many, one batch of powers and products instead.
     """
     left, right = (plain.shape, x.shape) if plain_first else (x.shape, plain.shape)
     if not left or not right:
@@ -241,18 +251,49 @@ def _multi_exponentiate(
     """columns (…, p, k), weights (…, m, k, limbs): residues (*batch, p, m) of all products of a row with a row."""
     backend = columns.residues.backend
     number, inner = columns.shape[-2:]
+    rows = signs.shape[-2]
     indices = np.broadcast_to(columns.flat_indices(), (*batch, number, inner))
     weights = np.broadcast_to(weights, (*batch, *weights.shape[-3:]))
     signs = np.broadcast_to(signs, (*batch, *signs.shape[-2:]))
+    one_by_one = number > 1 and rows * inner < _FEW_TERMS and not plain.constant_time
+    bases = columns.residues
+    if one_by_one and plain.signed:
+        bases = backend.concatenate([bases, backend.batch_invert(bases)])
     outputs = []
     for place in np.ndindex(*batch):
         magnitudes, negative = np.ascontiguousarray(weights[place]), np.ascontiguousarray(signs[place])
-        for column in indices[place]:
-            bases = backend.take(columns.residues, np.ascontiguousarray(column))
-            outputs.append(
-                backend.multi_exp(bases, magnitudes, negative, plain.bits, constant_time=plain.constant_time)
-            )
-    return backend.reshape(backend.concatenate(outputs), (*batch, number, signs.shape[-2]))
+        if one_by_one:
+            step = max(1, _MANY_TERMS // (rows * inner))
+            outputs += [
+                _products(bases, indices[place][start : start + step], magnitudes, negative, columns.size, plain.bits)
+                for start in range(0, number, step)
+            ]
+        else:
+            outputs += [
+                backend.multi_exp(
+                    backend.take(bases, np.ascontiguousarray(column)),
+                    magnitudes,
+                    negative,
+                    plain.bits,
+                    constant_time=plain.constant_time,
+                )
+                for column in indices[place]
+            ]
+    return backend.reshape(backend.concatenate(outputs), (*batch, number, rows))
+
+
+def _products(
+    bases: ResidueArray, columns: Indices, magnitudes: Limbs, negative: Flags, inverses: int, bits: int
+) -> ResidueArray:
+    """Few terms in each of many products: all powers in one batch, then a product along the terms.
+
+    columns (p, k) indexes bases, whose inverses lie `inverses` places on; magnitudes (m, k, limbs); the result (p, m).
+    """
+    backend = bases.backend
+    shape = (len(columns), *negative.shape)
+    picked = backend.take(bases, columns[:, None, :] + inverses * negative.astype(np.intp))
+    exponents = np.ascontiguousarray(np.broadcast_to(magnitudes, (*shape, magnitudes.shape[-1])))
+    return backend.product(backend.mod_exp_vartime(picked, ExponentArray(exponents, bits)))
 
 
 def _transposed(x: EncryptedArray) -> EncryptedArray:

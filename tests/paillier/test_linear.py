@@ -21,6 +21,7 @@ from hecore.paillier import (
     PublicKey,
     SecretKey,
     generate_insecure_keypair,
+    linear,
     operation_counter,
     plain,
     public,
@@ -130,6 +131,20 @@ def test_matrix_products(keys: Keys, left: Any, right: Any, encrypted_first: boo
     else:
         check(keys, weights @ x, v @ u)
         check(keys, np.matmul(weights, x), v @ u)
+
+
+@pytest.mark.parametrize(("few", "many"), [(0, 1), (1 << 30, 1), (1 << 30, 1 << 30)])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_matrix_products_on_each_path(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch, few: int, many: int, dtype: Any
+) -> None:
+    """Multi-exponentiations, and powers and products in chunks of one and of all."""
+    monkeypatch.setattr(linear, "_FEW_TERMS", few)
+    monkeypatch.setattr(linear, "_MANY_TERMS", many)
+    values, weights = generator.integers(-100, 100, (2, 5, 3)), generator.integers(0, 100, (3, 4)).astype(dtype)
+    x = keys[0].encrypt(values)
+    check(keys, x @ weights, values @ weights.astype(int))
+    check(keys, weights.T @ x.swapaxes(1, 2), weights.T.astype(int) @ values.swapaxes(1, 2))
 
 
 def test_float_weights_are_exact(keys: Keys) -> None:
