@@ -79,8 +79,8 @@ def measure(
 ) -> Row:
     """Check, time in interleaved rounds, check the last results again, and judge against the floor.
 
-    `benchmark` is pytest-benchmark's fixture, `peak()` gives nanoseconds a vector multiply-add, or None where
-    this machine's floor cannot be measured.
+    `benchmark` is pytest-benchmark's fixture, `peak()` gives nanoseconds a digit multiply-add, or None where
+    there is no floor.
     """
     everyone = (case.ours, *case.rivals)
     rehearsals = {c.name: rehearse(c) for c in everyone}

@@ -15,7 +15,7 @@ import pytest
 from hecore.backends import registry
 from hecore.bench import machine
 from hecore.bench.contest import NotApplicableError, failed, measure
-from hecore.bench.floor import peak_meter
+from hecore.bench.floor import Peak, peak_of
 from hecore.bench.plan import Plan
 from hecore.bench.report import summary
 from hecore.bench.results import Results, Row
@@ -55,7 +55,7 @@ class Runner:
         self.plan = plan
         self.builds = builds
         self.workbench = Workbench(plan)
-        self.peak, self.floor_reason = peak_meter()
+        self.peak = peak_of(plan.device)
         self.rows: list[Row] = []
         self.progress = Progress(len(builds) * len(plan.key_bits))
 
@@ -76,7 +76,9 @@ class Runner:
         try:
             with registry.use(self.plan.device):
                 case = self.builds[operation](self.workbench, key_bits)
-                row = measure(case, operation, key_bits, benchmark=benchmark, rounds=self.plan.rounds, peak=self.peak)
+                row = measure(
+                    case, operation, key_bits, benchmark=benchmark, rounds=self.plan.rounds, peak=self.peak.lane_ns
+                )
         except NotApplicableError as error:
             row = Row(operation, key_bits, "", None, absent={"hecore": str(error)})
         except (HecoreError, ArithmeticError, ImportError, RuntimeError, TypeError, ValueError) as error:
@@ -117,7 +119,7 @@ def run(plan: Plan, builds: Mapping[str, Build] | None = None) -> Results:
     machine.single_thread()
     description = machine.describe()
     runner = Runner(plan, operations(plan.suites) if builds is None else builds)
-    start = runner.peak()
+    start = runner.peak.lane_ns()
     # pytest's report would only repeat the table; it is kept for the case that pytest itself fails.
     with contextlib.redirect_stdout(io.StringIO()) as output:
         status = pytest.main(ARGUMENTS, plugins=[runner])
@@ -130,6 +132,14 @@ def run(plan: Plan, builds: Mapping[str, Build] | None = None) -> Results:
         asdict(plan),
         tuple(runner.rows),
         {peer: machine.installed_version(PEER_PACKAGES[peer]) or "not installed" for peer in plan.peers},
-        {"peak_ns_start": start, "peak_ns_end": runner.peak(), "reason": runner.floor_reason},
+        _floor(runner.peak, start),
         failures=tuple(failures),
     )
+
+
+def _floor(peak: Peak, start: float | None) -> dict[str, Any]:
+    """The peak before and after all rows, as nanoseconds a vector multiply-add."""
+    end = peak.lane_ns()
+    if start is None or end is None:
+        return {"lanes": peak.lanes, "reason": peak.reason}
+    return {"lanes": peak.lanes, "reason": "", "vector_ns_start": start * peak.lanes, "vector_ns_end": end * peak.lanes}

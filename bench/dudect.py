@@ -24,11 +24,11 @@ from hecore.arith.primes import random_blum_primes
 from hecore.arith.random import random_below, random_limbs
 from hecore.backends import registry
 from hecore.backends.protocol import ExponentArray, IntegerBackend, Limbs, ResidueArray
-from hecore.bench.results import LANES
 from hecore.errors import ParameterError
 
 SUSPICIOUS, CERTAIN = 4.5, 10.0
 PERCENTILES = (100, 99, 95, 90, 75, 50)  # crops: the upper tail is the machine's, not the kernel's
+LANES = 8  # residues of a sample: one full vector where there is one
 VARIANTS = range(
     32
 )  # random inputs prepared in advance; the fixed class has as many copies, so that caches tell nothing

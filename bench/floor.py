@@ -1,57 +1,154 @@
-"""The floor: this machine's multiply-add peak, measured in the run, and what each operation needs of it."""
+"""The floor: this machine's multiply-add peak, measured in the run, and what each operation needs of it.
+
+Counts are digit multiply-adds an item: `hecore.kernels.cpu.counts` counts vector multiply-adds a lane group, which
+is the same number, because a group has as many items as lanes. Steps that an operation shares among many items
+(an inversion a batch, the recombination of a matrix product's windows) are left out; that makes efficiencies smaller.
+
+The schoolbook count takes the same modular products and squarings, each as one plain operand-scanning product
+modulo the full modulus.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
+from dataclasses import dataclass
 
+from hecore.arith.modulus import Modulus
 from hecore.bench.results import Work
-from hecore.errors import BackendUnavailableError
+from hecore.errors import HecoreError
 
-DIGIT_BITS = 52
+INT32_BITS = 32  # of the magnitude of an int32, whose least value is -2**31
 
 
-def peak_meter() -> tuple[Callable[[], float | None], str]:
-    """A function that measures nanoseconds a vector multiply-add (8 lanes), and "" or why it gives None.
+@dataclass(frozen=True)
+class Peak:
+    """`measure()` gives nanoseconds a vector multiply-add of `lanes` lanes; None with the reason where it cannot."""
 
-    The kernel behind it keeps at least 16 independent accumulators, so that latency does not bound it.
-    """
+    measure: Callable[[], float] | None
+    lanes: int = 1
+    reason: str = ""
+
+    def lane_ns(self) -> float | None:
+        """Nanoseconds a digit multiply-add: one lane's share."""
+        return self.measure() / self.lanes if self.measure else None
+
+
+def peak_of(device: str) -> Peak:
+    """The floor below `device`. At least 16 independent accumulators, so that latency does not bound the peak."""
+    if device != "cpu":
+        return Peak(None, reason=f"No floor: {device} is not the cpu backend.")
     try:
-        floor = import_module("hecore.kernels.cpu.floor")
-        floor.measure_peak()  # compiles
-    except (ImportError, BackendUnavailableError) as error:
-        reason = f"no floor on this machine: {error}"
-        return (lambda: None), reason
-    return (lambda: float(floor.measure_peak())), ""
+        from hecore.kernels.cpu.floor import measure_peak
+        from hecore.kernels.cpu.vector import LANES
+
+        measure_peak(1)  # compiles
+    except HecoreError as error:
+        return Peak(None, reason=f"No floor: {error}")
+    return Peak(measure_peak, LANES)
 
 
-def digits(bits: int) -> int:
-    """Radix-2^52 digits of a Montgomery operand: two spare bits let the last subtraction wait."""
-    return -(-(bits + 2) // DIGIT_BITS)
+def multiply(modulus_bits: int) -> Work:
+    """A product modulo a modulus whose root is unknown."""
+    from hecore.kernels.cpu import counts, elements
 
-
-def multiply(bits: int) -> Work:
-    """One Montgomery product modulo a plain modulus: L^2 digit products, L^2 more to reduce, two halves each."""
-    return Work(plain := 4.0 * digits(bits) ** 2, plain)
+    return Work(counts.multiply_plain(elements.digits_for(modulus_bits)), counts.schoolbook_multiply(modulus_bits))
 
 
 def multiply_square_form(root_bits: int) -> Work:
-    """One product modulo n^2 as x0 + x1*n: five half-size products of 2 L^2 each."""
-    return Work(10.0 * digits(root_bits) ** 2, multiply(2 * root_bits).schoolbook)
+    """A product modulo n^2 as x0 + x1*n: five half-size products instead of eight."""
+    from hecore.kernels.cpu import counts, elements
+
+    executed = counts.multiply_square(elements.digits_for(root_bits))
+    return Work(executed, counts.schoolbook_multiply(2 * root_bits))
 
 
-def square_square_form(root_bits: int) -> Work:
-    """One squaring modulo n^2 as x0 + x1*n: 3.5 half-size products."""
-    return Work(7.0 * digits(root_bits) ** 2, multiply(2 * root_bits).schoolbook)
+def square_form(root_bits: int) -> Work:
+    """A squaring modulo n^2."""
+    from hecore.kernels.cpu import counts, elements
+
+    executed = counts.square_square(elements.digits_for(root_bits))
+    return Work(executed, counts.schoolbook_multiply(2 * root_bits))
 
 
-def total(*parts: tuple[float, Work]) -> Work:
-    """Sum of times * work."""
-    return Work(sum(t * w.executed for t, w in parts), sum(t * w.schoolbook for t, w in parts))
+def power(root_bits: int, exponent_bits: int) -> Work:
+    """A fixed-window exponentiation modulo a square."""
+    from hecore.kernels.cpu import counts, elements
+
+    executed = counts.power(elements.digits_for(root_bits), exponent_bits)
+    return Work(executed, _power_products(exponent_bits) * counts.schoolbook_multiply(2 * root_bits))
 
 
-def power(root_bits: int, exponent_bits: int, window: int) -> Work:
-    """Fixed-window exponentiation modulo a square: squarings, one product a window, and the table of powers."""
-    windows = -(-exponent_bits // window)
-    products = windows + (1 << window) - 2
-    return total((window * (windows - 1), square_square_form(root_bits)), (products, multiply_square_form(root_bits)))
+def _power_products(exponent_bits: int) -> int:
+    """Products and squarings of one exponentiation: the table, then `window` squarings and a product a window."""
+    from hecore.kernels.cpu.engine import best_window
+
+    window = best_window(exponent_bits)
+    return (1 << window) - 2 + (-(-exponent_bits // window) - 1) * (window + 1)
+
+
+def fixed_base(root_bits: int, exponent_bits: int) -> Work:
+    """A power of one base by its table, modulo a square."""
+    from hecore.kernels.cpu import counts, elements
+
+    window = _table_window(root_bits, exponent_bits)
+    executed = counts.fixed_base(elements.digits_for(root_bits), exponent_bits, window)
+    products = -(-exponent_bits // window) - 1
+    return Work(executed, products * counts.schoolbook_multiply(2 * root_bits))
+
+
+def _table_window(root_bits: int, exponent_bits: int) -> int:
+    """The window of the backend's default table, for any modulus of this size."""
+    from hecore.kernels.cpu.context import context_for
+    from hecore.kernels.cpu.engine import Engine
+
+    any_root = (1 << root_bits) - 1
+    return Engine(1).table_window(context_for(Modulus.square(any_root)), exponent_bits, None)
+
+
+def encrypt(key_bits: int) -> Work:
+    """Public-key encryption: an obfuscator by fixed base, then the message."""
+    from hecore.kernels.cpu import counts
+
+    executed = counts.encrypt(key_bits, key_bits // 2, _table_window(key_bits, key_bits // 2))
+    message = counts.schoolbook_multiply(2 * key_bits)
+    return Work(executed, fixed_base(key_bits, key_bits // 2).schoolbook + message)
+
+
+def encrypt_own(key_bits: int) -> Work:
+    """Both halves by fixed base, the lift (a product a half), the message."""
+    from hecore.kernels.cpu import counts
+
+    half = key_bits // 2
+    executed = counts.encrypt_own(key_bits, _table_window(half, half))
+    return Work(executed, 2 * fixed_base(half, half).schoolbook + 3 * counts.schoolbook_multiply(2 * key_bits))
+
+
+def decrypt(key_bits: int) -> Work:
+    """Two powers modulo p^2 and q^2, with a reduction before each and a decoding after both."""
+    from hecore.kernels.cpu import counts
+
+    half = key_bits // 2
+    around = 4 * counts.schoolbook_multiply(key_bits)  # a reduction and an L-function a half
+    return Work(counts.decrypt(key_bits), 2 * power(half, half).schoolbook + around)
+
+
+def plain_mul(key_bits: int) -> Work:
+    """A power of 32 bits and the three products of a batched inversion."""
+    work, product = power(key_bits, INT32_BITS), multiply_square_form(key_bits)
+    return Work(work.executed + 3 * product.executed, work.schoolbook + 3 * product.schoolbook)
+
+
+def matvec(key_bits: int, outputs: int, terms: int) -> Work | None:
+    """A term of a matrix-vector product by Pippenger's buckets; None for a small one, which Straus' method serves."""
+    from hecore.kernels.cpu import counts, multi
+
+    def cost(window: int) -> float:
+        return multi.pippenger_cost(outputs, terms, INT32_BITS, window)
+
+    window = min(range(2, 13), key=cost)
+    if multi.straus_cost(outputs, terms, INT32_BITS) < cost(window):
+        return None
+    windows, buckets = -(-(INT32_BITS + 1) // window), (1 << (window - 1)) - 1
+    products = windows * (terms + 2 * buckets)
+    executed = counts.pippenger(key_bits, terms, INT32_BITS, window)
+    return Work(executed / terms, products * counts.schoolbook_multiply(2 * key_bits) / terms)

@@ -16,7 +16,6 @@ from hecore.bench.data import first_difference, residues
 from hecore.bench.peers import gmp, mpz
 from hecore.bench.workbench import OURS, Workbench
 
-EXPONENT_WINDOW = 5  # of mod_exp
 NO_GMP = {"gmp": "gmpy2 is not installed: pip install gmpy2"}
 
 
@@ -92,7 +91,7 @@ def mod_sqr(bench: Workbench, key_bits: int) -> Case:
     contestants, absent = _products(bench, key_bits)
     product = replace(contestants["square"], name="hecore product")
     rivals = (product, *_present(contestants, "gmp squaring"))
-    return Case(contestants["squaring"], "squaring", rivals, absent, floor.square_square_form(key_bits))
+    return Case(contestants["squaring"], "squaring", rivals, absent, floor.square_form(key_bits))
 
 
 def mod_exp(bench: Workbench, key_bits: int) -> Case:
@@ -118,7 +117,7 @@ def fixed_base(bench: Workbench, key_bits: int) -> Case:
     few = bench.plan.items("gmp", "fixed_base", key_bits)
     expected = [powmod(base, e, modulus.value) for e in exponents]
     ours = _residue_contestant(bench, OURS, lambda: bench.backend.fixed_base_exp(table, array), expected)
-    case = Case(replace(ours, setup_seconds=setup), "power")
+    case = Case(replace(ours, setup_seconds=setup), "power", work=floor.fixed_base(key_bits, bits))
     if gmpy2 is None:
         return replace(case, absent=NO_GMP)
     b, m, gexponents = gmpy2.mpz(base), gmpy2.mpz(modulus.value), mpz(exponents[:few])
@@ -135,7 +134,7 @@ def _exponentiation(bench: Workbench, operation: str, root_bits: int, exponent_b
     run = bench.backend.mod_exp if secret else bench.backend.mod_exp_vartime
     expected = [powmod(base, exponent, modulus.value) for base in bases]
     ours = _residue_contestant(bench, OURS, lambda: run(array, shared), expected)
-    case = Case(ours, "power", work=floor.power(root_bits, exponent_bits, EXPONENT_WINDOW))
+    case = Case(ours, "power", work=floor.power(root_bits, exponent_bits))
     if gmpy2 is None:
         return replace(case, absent=NO_GMP)
     few = bench.plan.items("gmp", operation, key_bits)

@@ -87,10 +87,11 @@ def _published(readme: Path, results: Results, picture: Path | None) -> str:
 def _machine_lines(results: Results) -> list[str]:
     m = results.machine
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
-    peaks = [results.floor.get(key) for key in ("peak_ns_start", "peak_ns_end")]
+    peaks = [results.floor.get(key) for key in ("vector_ns_start", "vector_ns_end")]
     known = [peak for peak in peaks if peak is not None]
+    lanes = results.floor.get("lanes")
     floor = (
-        f"Floor: {min(known):.3f}–{max(known):.3f} ns a vector multiply-add (8 lanes), measured in the run."
+        f"Floor: {min(known):.3f}–{max(known):.3f} ns a vector multiply-add ({lanes} lanes), measured in the run."
         if known
         else results.floor.get("reason") or "Floor: not measured."
     )

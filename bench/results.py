@@ -27,6 +27,10 @@ class Work:
     executed: float
     schoolbook: float
 
+    def __truediv__(self, items: int) -> Work:
+        """Shared by `items` items."""
+        return Work(self.executed / items, self.schoolbook / items)
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -54,7 +58,8 @@ class Row:
     """One operation at one key size: hecore, its rivals of the same rounds, and the floor.
 
     `failures` names everything that makes the row worthless; a row with failures fails the run.
-    `absent` maps a peer to the reason it did not take part. `setup_seconds` are tables and keys, timed apart.
+    `peak_lane_ns` is the measured peak, nanoseconds a digit multiply-add. `absent` maps a peer to the reason it
+    did not take part. `setup_seconds` are tables and keys, timed apart.
     """
 
     operation: str
@@ -65,7 +70,7 @@ class Row:
     absent: Mapping[str, str] = field(default_factory=dict)
     setup_seconds: Mapping[str, float] = field(default_factory=dict)
     work: Work | None = None
-    peak_ns: float | None = None
+    peak_lane_ns: float | None = None
     failures: tuple[str, ...] = ()
 
     @property
@@ -86,14 +91,11 @@ class Row:
 
     def efficiency(self, kind: str = "executed") -> float | None:
         """Share of this machine's multiply-add peak that the best round reached, per thread."""
-        if self.work is None or self.peak_ns is None or self.ours is None:
+        if self.work is None or self.peak_lane_ns is None or self.ours is None:
             return None
         work = self.work.executed if kind == "executed" else self.work.schoolbook
-        floor_seconds = work * self.peak_ns * 1e-9 / LANES
+        floor_seconds = work * self.peak_lane_ns * 1e-9
         return floor_seconds / (self.ours.best * self.ours.threads)
-
-
-LANES = 8  # 64-bit lanes of one 512-bit vector multiply-add
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def _row(record: Mapping[str, Any]) -> Row:
         record["absent"],
         record["setup_seconds"],
         Work(**record["work"]) if record["work"] else None,
-        record["peak_ns"],
+        record["peak_lane_ns"],
         tuple(record["failures"]),
     )
 

@@ -69,7 +69,7 @@ def encrypt(bench: Workbench, key_bits: int) -> Case:
     setup = _first_use(keys.public.encrypt, values)
     ours = _array_contestant(bench, keys, values.size, lambda: keys.public.encrypt(values), values, setup)
     return bench.against_peers(
-        Case(ours, "value"),
+        Case(ours, "value", work=floor.encrypt(key_bits)),
         key_bits,
         lambda peer, name: peer.encrypt(_listed(bench, name, "encrypt", key_bits, 11)),
     )
@@ -82,7 +82,7 @@ def encrypt_own(bench: Workbench, key_bits: int) -> Case:
     setup = _first_use(keys.secret.encrypt, values)
     ours = _array_contestant(bench, keys, values.size, lambda: keys.secret.encrypt(values), values, setup)
     return bench.against_peers(
-        Case(ours, "value"),
+        Case(ours, "value", work=floor.encrypt_own(key_bits)),
         key_bits,
         lambda peer, name: peer.encrypt(_listed(bench, name, "encrypt", key_bits, 13)),
     )
@@ -96,7 +96,7 @@ def encrypt_one(bench: Workbench, key_bits: int) -> Case:
     singles = [values[i : i + 1] for i in range(values.size)]
     ours = _ones_contestant(keys, lambda: [keys.public.encrypt(v) for v in singles], _ints(values))
     return bench.against_peers(
-        Case(ours, "value"),
+        Case(ours, "value", work=floor.encrypt(key_bits)),
         key_bits,
         lambda peer, name: peer.encrypt_one(_listed(bench, name, "one", key_bits, 16)),
     )
@@ -115,7 +115,7 @@ def decrypt(bench: Workbench, key_bits: int) -> Case:
         {"key": keys.seconds},
     )
     return bench.against_peers(
-        Case(ours, "value"),
+        Case(ours, "value", work=floor.decrypt(key_bits)),
         key_bits,
         lambda peer, name: peer.decrypt(_listed(bench, name, "decrypt", key_bits, 21)),
     )
@@ -134,7 +134,7 @@ def decrypt_one(bench: Workbench, key_bits: int) -> Case:
         {"key": keys.seconds},
     )
     return bench.against_peers(
-        Case(ours, "value"),
+        Case(ours, "value", work=floor.decrypt(key_bits)),
         key_bits,
         lambda peer, name: peer.decrypt_one(_listed(bench, name, "one", key_bits, 23)),
     )
@@ -178,7 +178,7 @@ def plain_mul(bench: Workbench, key_bits: int) -> Case:
     def enter(peer: Peer, name: str) -> Contestant:
         return peer.plain_mul(_ints(values), _listed(bench, name, "plain_mul", key_bits, 42))
 
-    return bench.against_peers(Case(ours, "product"), key_bits, enter)
+    return bench.against_peers(Case(ours, "product", work=floor.plain_mul(key_bits)), key_bits, enter)
 
 
 def matvec(bench: Workbench, key_bits: int) -> Case:
@@ -189,7 +189,11 @@ def matvec(bench: Workbench, key_bits: int) -> Case:
     expected = weights.astype(object) @ values.astype(object)
     ours = _array_contestant(bench, keys, outputs * terms, lambda: weights @ x, expected, {})
     few = [_ints(weights[0])]  # the peers work output by output, so one output gives their seconds a term
-    return bench.against_peers(Case(ours, "term"), key_bits, lambda peer, name: peer.matvec(few, _ints(values)))
+    return bench.against_peers(
+        Case(ours, "term", work=floor.matvec(key_bits, outputs, terms)),
+        key_bits,
+        lambda peer, name: peer.matvec(few, _ints(values)),
+    )
 
 
 def pack(bench: Workbench, key_bits: int) -> Case:
@@ -203,4 +207,4 @@ def pack(bench: Workbench, key_bits: int) -> Case:
     def enter(peer: Peer, name: str) -> Contestant:
         return peer.pack(_ints(signed_integers(2 * bench.plan.items(name, "pack", key_bits), seed=61)))
 
-    return bench.against_peers(Case(ours, "packed value"), key_bits, enter)
+    return bench.against_peers(Case(ours, "packed value", work=floor.encrypt(key_bits) / slots), key_bits, enter)

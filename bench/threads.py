@@ -8,8 +8,10 @@ from typing import Any
 
 from hecore.backends import registry
 from hecore.backends.protocol import IntegerBackend
+from hecore.bench import floor
 from hecore.bench.contest import Case, Contestant, NotApplicableError
 from hecore.bench.data import first_difference, signed_integers
+from hecore.bench.results import Work
 from hecore.bench.workbench import OURS, Workbench
 
 ONE = "hecore one thread"
@@ -23,7 +25,7 @@ def encrypt_two_threads(bench: Workbench, key_bits: int) -> Case:
     def prepare() -> tuple[Callable[[], Any], Callable[[Any], Any]]:
         return lambda: keys.public.encrypt(values), keys.secret.decrypt
 
-    return _case(bench, "value", values.size, values, prepare)
+    return _case(bench, "value", values.size, values, prepare, floor.encrypt(key_bits))
 
 
 def decrypt_two_threads(bench: Workbench, key_bits: int) -> Case:
@@ -35,7 +37,7 @@ def decrypt_two_threads(bench: Workbench, key_bits: int) -> Case:
         ciphertexts = keys.public.encrypt(values)
         return lambda: keys.secret.decrypt(ciphertexts), lambda result: result
 
-    return _case(bench, "value", values.size, values, prepare)
+    return _case(bench, "value", values.size, values, prepare, floor.decrypt(key_bits))
 
 
 def matvec_two_threads(bench: Workbench, key_bits: int) -> Case:
@@ -47,7 +49,8 @@ def matvec_two_threads(bench: Workbench, key_bits: int) -> Case:
         x = keys.public.encrypt(values)
         return lambda: weights @ x, keys.secret.decrypt
 
-    return _case(bench, "term", weights.size, weights.astype(object) @ values.astype(object), prepare)
+    products = weights.astype(object) @ values.astype(object)
+    return _case(bench, "term", weights.size, products, prepare, floor.matvec(key_bits, outputs, terms))
 
 
 def _case(
@@ -56,6 +59,7 @@ def _case(
     items: int,
     expected: Any,
     prepare: Callable[[], tuple[Callable[[], Any], Callable[[Any], Any]]],
+    work: Work | None,
 ) -> Case:
     """`prepare` runs once on each backend and gives what to time and how to read its result."""
     if bench.plan.device != "cpu":
@@ -75,4 +79,4 @@ def _case(
 
         return Contestant(name, items, run, lambda result: first_difference(read(result), expected), {}, threads)
 
-    return Case(contestant(OURS, 2), item, (contestant(ONE, 1),))
+    return Case(contestant(OURS, 2), item, (contestant(ONE, 1),), work=work)

@@ -31,12 +31,12 @@ MACHINE = {
 
 def example_row(**changes: object) -> Row:
     # 100 items in 10 ms at best: 100 µs an item. 8e5 digit multiply-adds at 0.5 ns a vector of 8: 50 µs.
-    row = Row("encrypt", 2048, "value", OURS, (PEER,), work=Work(8e5, 16e5), peak_ns=0.5)
+    row = Row("encrypt", 2048, "value", OURS, (PEER,), work=Work(8e5, 16e5), peak_lane_ns=0.5 / 8)
     return replace(row, **changes)  # type: ignore[arg-type]
 
 
 def example_results(*rows: Row) -> Results:
-    floor = {"peak_ns_start": 0.5, "peak_ns_end": 0.51, "reason": ""}
+    floor = {"vector_ns_start": 0.5, "vector_ns_end": 0.51, "lanes": 8, "reason": ""}
     return Results(MACHINE, {"scale": "tiny"}, rows or (example_row(),), {"phe": "1.5.0"}, floor)
 
 
@@ -54,7 +54,7 @@ def test_efficiency_by_hand() -> None:
     assert row.efficiency("schoolbook") == pytest.approx(1.0)
     two_threads = replace(OURS, threads=2)
     assert example_row(ours=two_threads).efficiency("executed") == pytest.approx(0.25)
-    assert example_row(peak_ns=None).efficiency() is None
+    assert example_row(peak_lane_ns=None).efficiency() is None
 
 
 def test_more_than_the_peak_fails_the_row() -> None:

@@ -83,6 +83,9 @@ def test_two_threads_run_beside_one(tmp_path: Path) -> None:
         assert row.ours is not None
         assert (row.ours.threads, row.rivals[0].threads) == (2, 1)
         assert row.ratio("hecore one thread") is not None
+    efficiency = rows[0].efficiency()
+    assert efficiency is not None
+    assert 0 < efficiency <= 1
 
 
 def test_a_suite_and_peers_can_be_chosen(tmp_path: Path) -> None:
