@@ -81,6 +81,7 @@ class EncryptedArray(Refusals):
         if encoding.kind == "integer" and not (isinstance(encoding.exponent, int) and encoding.exponent == 0):
             raise ParameterError("cannot use an exponent other than 0 for integers: their kind is 'fixed' then")
         check_bound(public_key, bound, "use residues with this bound")
+        encoding = encoding.with_exponent(encoding.exponent)  # a copy of its own where it is an array
         return cls(public_key, residues, encoding, bound, randomised=randomised)
 
     # -- what it is ----------------------------------------------------------------------------------------
@@ -96,6 +97,11 @@ class EncryptedArray(Refusals):
     @property
     def size(self) -> int:
         return self.residues.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What `decrypt` returns: float64, or int64 (Python integers instead where one does not fit)."""
+        return np.dtype(np.int64 if self.encoding.kind == "integer" else np.float64)
 
     @property
     def device(self) -> str:
@@ -326,6 +332,19 @@ class EncryptedArray(Refusals):
         from hecore.paillier import array_wire
 
         return array_wire.from_bytes(data, public_key)
+
+    def to_json(self, *, raw: bool = False) -> str:
+        """JSON as `pheutil` writes it, one ciphertext a line; rerandomised as `to_bytes` does: see `array_json`."""
+        from hecore.paillier import array_json
+
+        return array_json.to_json(self, raw=raw)
+
+    @staticmethod
+    def from_json(text: str, public_key: PublicKey, *, bits: int | None = None) -> EncryptedArray:
+        """Reads `to_json`'s and `pheutil`'s ciphertexts as a vector and checks every one: see `array_json`."""
+        from hecore.paillier import array_json
+
+        return array_json.from_json(text, public_key, bits=bits)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EncryptedArray.from_bytes, (self.to_bytes(), self.public_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from numpy.typing import NDArray
 
@@ -35,6 +35,12 @@ class Refusals:
 
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse_operation
     __pow__ = __rpow__ = __abs__ = __invert__ = __and__ = __or__ = __xor__ = __lshift__ = __rshift__ = _refuse_operation
+
+    def __copy__(self) -> Self:
+        return self  # immutable
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __setitem__(self, key: object, value: object) -> NoReturn:
         raise OperandTypeError("cannot assign into an encrypted array: arrays are immutable; use concatenate or stack")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import pickle
 from collections.abc import Callable
@@ -495,3 +496,23 @@ def test_operations_are_counted(insecure_keys: Keys) -> None:
 def test_device_follows_use(insecure_keys: Keys) -> None:
     with hecore.use("reference"):
         assert insecure_keys[0].encrypt(1).device == "reference"
+
+
+def test_dtypes_follow_the_encoding(ints: EncryptedArray, floats: EncryptedArray) -> None:
+    assert ints.dtype == (ints + ints).dtype == (ints * np.uint8(3)).dtype == np.int64
+    assert floats.dtype == (ints[0, 0, 0] + floats).dtype == (ints * 0.5).dtype == ints.mean().dtype == np.float64
+
+
+def test_copies_are_the_array_itself(floats: EncryptedArray) -> None:
+    assert copy.copy(floats) is floats
+    assert copy.deepcopy([floats])[0] is floats
+
+
+def test_exponents_cannot_be_changed_from_outside(insecure_keys: Keys, spread: EncryptedArray) -> None:
+    exponents = np.array(spread.encoding.exponent)
+    x = EncryptedArray.from_residues(insecure_keys[0], spread.residues, Encoding("fixed", exponents), spread.bound)
+    exponents += 1
+    check(insecure_keys, x, FLOATS)
+    assert isinstance(x.encoding.exponent, np.ndarray)
+    with pytest.raises(ValueError, match="read-only"):
+        x.encoding.exponent[0] = 0
