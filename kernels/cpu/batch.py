@@ -100,6 +100,23 @@ def digits_to_limbs(limbs, element, source, lane_words, digits):
 
 
 @kernel
+def split_windows(out, limbs, window):
+    """out[w, i] = bits w*window .. (w+1)*window-1 of row i, window <= 52; zero past the last limb. Shifts and masks."""
+    mask = np.uint64((1 << window) - 1)
+    for w in range(out.shape[0]):
+        bit = w * window
+        at, shift = bit >> 6, np.uint64(bit & 63)
+        across = (bit & 63) + window > 64 and at + 1 < limbs.shape[1]
+        for i in range(limbs.shape[0]):
+            value = np.uint64(0)
+            if at < limbs.shape[1]:
+                value = limbs[i, at] >> shift
+                if across:
+                    value |= limbs[i, at + 1] << (np.uint64(64) - shift)
+            out[w, i] = value & mask
+
+
+@kernel
 def import_limbs(out, limbs, context, to0, to1, length, kind, first, last, scratch):
     """Host limbs below the modulus -> Montgomery form.
 
@@ -109,7 +126,6 @@ def import_limbs(out, limbs, context, to0, to1, length, kind, first, last, scrat
     base = scratch.ctypes.data
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
     x, a, b = slot(base, length, 0), slot(base, length, 1), slot(base, length, 2)
-    zero(base, area(length))
     for g in range(first, last):
         for k in range(LANES):
             limbs_to_digits(
@@ -137,7 +153,6 @@ def export_limbs(limbs, a, context, length, kind, first, last, scratch):
     x, y = slot(base, length, 0), slot(base, length, 1)
     digits = length if kind == PLAIN else 2 * length
     flat = np.empty(2 * length * LANES, np.uint64)
-    zero(base, area(length))
     for g in range(first, last):
         point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
         gather(x, rows, a.shape[1])
@@ -154,7 +169,6 @@ def multiply_arrays(out, a, b, same, context, length, kind, first, last, scratch
     base = scratch.ctypes.data
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
     x, y = slot(base, length, 0), slot(base, length, 1)
-    zero(base, area(length))
     for g in range(first, last):
         point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
         gather(x, rows, a.shape[1])
@@ -174,7 +188,6 @@ def encode_messages(out, messages, times, context, length, first, last, scratch)
     base = scratch.ctypes.data
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
     x, u = slot(base, length, 0), slot(base, length, 1)
-    zero(base, area(length))
     for g in range(first, last):
         for k in range(LANES):
             limbs_to_digits(u, messages, min(g * LANES + k, messages.shape[0] - 1), k, length)
@@ -216,7 +229,6 @@ def reduce_arrays(out, a, constants, context, length, part, first, last, scratch
     c, w, rows = context.ctypes.data, work(base, top), rows_at(base, top)
     x, y, t = slot(base, top, 0), slot(base, top, 2), slot(base, top, 4)
     parts = slot(base, top, 5)
-    zero(base, area(top))
     for g in range(first, last):
         point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
         gather(x, rows, a.shape[1])
@@ -240,7 +252,7 @@ def lift_arrays(out, a_p, a_q, constants, context_p, context_q, context, length,
     x, y, t = slot(base, top, 0), slot(base, top, 2), slot(base, top, 4)
     parts = slot(base, top, 5)
     integer = slot(base, top, 1)
-    zero(base, area(top))
+    zero(parts, 2 * length)
     for g in range(first, last):
         for h in range(2):
             a = a_p if h == 0 else a_q
@@ -280,7 +292,6 @@ def decode_arrays(limbs, a_p, a_q, h_p, h_q, p_inverse, q_multiple, context_p, c
     h, m = slot(base, length, 4), slot(base, length, 5)
     flat = np.empty(2 * length * LANES, np.uint64)
     cp, cq = context_p.ctypes.data, context_q.ctypes.data
-    zero(base, area(length))
     for g in range(first, last):
         point_rows(rows, a_p.ctypes.data, a_p.shape[1], g * LANES, a_p.shape[0], a_p.ctypes.data)
         gather(x, rows, a_p.shape[1])
@@ -312,7 +323,7 @@ def logarithms(limbs, a, context, length, first, last, scratch):
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
     x, t, one = slot(base, length, 0), slot(base, length, 1), slot(base, length, 2)
     flat = np.empty(length * LANES, np.uint64)
-    zero(base, area(length))
+    zero(one, length)
     store(one, 0, splat(np.uint64(1)))
     for g in range(first, last):
         point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,6 +34,17 @@ def empty_vectors(count: int) -> Vectors:
     raw = np.empty(count * LANES + 8, dtype=np.uint64)
     start = (-raw.ctypes.data // 8) % 8
     return raw[start : start + count * LANES]
+
+
+_scratch = threading.local()
+
+
+def scratch_vectors(count: int) -> Vectors:
+    """This thread's scratch memory, at least `count` vectors; contents undefined, valid until its next call."""
+    found: Vectors | None = getattr(_scratch, "vectors", None)
+    if found is None or found.size < count * LANES:
+        found = _scratch.vectors = empty_vectors(count)
+    return found
 
 
 def empty_rows(count: int, words: int) -> Vectors:

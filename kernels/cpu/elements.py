@@ -44,6 +44,7 @@ from hecore.kernels.cpu.vector import (
 
 V = VECTOR_BYTES
 PLAIN, SQUARE = 0, 1
+FOUR_ROWS_FROM = 24  # digits: below, the longer head of a four-row pass is not hidden
 SLACK_BITS = 12
 
 _multiply2, _multiply4 = montgomery.make_multiply(2), montgomery.make_multiply(4)
@@ -54,7 +55,7 @@ _product2 = montgomery.make_product(2)
 
 
 def digits_for(bits: int) -> int:
-    """L for a modulus (or the root of a square one) of `bits` bits; above 24 digits four rows a pass pay."""
+    """L for a modulus (or the root of a square one) of `bits` bits."""
     needed = max(montgomery.MIN_DIGITS, -(-(bits + SLACK_BITS) // 52))
     return needed + needed % 2
 
@@ -140,7 +141,7 @@ def subtract_if_not_below(x, n, count):
 
 @shared(7)
 def multiply(acc, a, b, n, k0, m, length):
-    if length % 4 == 0 and length >= 16:
+    if length % 4 == 0 and length >= FOUR_ROWS_FROM:
         _multiply4(acc, a, b, n, k0, m, length)
     else:
         _multiply2(acc, a, b, n, k0, m, length)
@@ -159,7 +160,7 @@ def product(acc, a, b, length):
 @shared(6)
 def square_columns(acc, a, n, k0, m, length):
     zero(acc, length)
-    if length % 4 == 0 and length >= 16:
+    if length % 4 == 0 and length >= FOUR_ROWS_FROM:
         _square4(acc, a, length)
         _reduce4(acc, n, k0, m, length)
     else:

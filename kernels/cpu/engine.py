@@ -16,7 +16,7 @@ from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
 from hecore.arith.modulus import Modulus
 from hecore.errors import NotInvertibleError
 from hecore.kernels.cpu import batch, power
-from hecore.kernels.cpu.context import Context, context_for, empty_rows, empty_vectors
+from hecore.kernels.cpu.context import Context, context_for, empty_rows, empty_vectors, scratch_vectors
 from hecore.kernels.cpu.elements import PLAIN
 from hecore.kernels.cpu.vector import DIGIT_BITS, IFMA, LANES
 from hecore.kernels.cpu.workers import Workers
@@ -39,15 +39,8 @@ def window_digits(limbs: Limbs, bits: int, window: int) -> NDArray[np.uint64]:
 
     `bits` may exceed what the limbs hold: the digits above are zero.
     """
-    count = max(1, -(-bits // window))
-    out = np.zeros((count, limbs.shape[0]), dtype=np.uint64)
-    mask = np.uint64((1 << window) - 1)
-    for w in range(min(count, -(-64 * limbs.shape[1] // window))):
-        at, shift = divmod(w * window, 64)
-        value = limbs[:, at] >> np.uint64(shift)
-        if shift + window > 64 and at + 1 < limbs.shape[1]:
-            value |= limbs[:, at + 1] << np.uint64(64 - shift)
-        out[w] = value & mask
+    out = np.empty((max(1, -(-bits // window)), limbs.shape[0]), dtype=np.uint64)
+    batch.split_windows(out, np.ascontiguousarray(limbs), window)
     return out
 
 
@@ -72,7 +65,7 @@ class Engine:
         """kernel(*arguments, first, last, scratch) over the lane groups of `count` elements."""
 
         def task(first: int, last: int) -> None:
-            kernel(*arguments, first, last, empty_vectors(batch.area(length) + extra))
+            kernel(*arguments, first, last, scratch_vectors(batch.area(length) + extra))
 
         self.workers.run(groups_of(count), task, step=step)
 
@@ -283,7 +276,7 @@ class Engine:
         shape = (context.constants, context.length, context.kind)
         if spread == 1:
             index = pad_columns(digits)
-            arguments = (out, table, 1 << window, index, *shape)
+            arguments = (out, table, 1 << window, index, power.walk_groups(context.length), *shape)
             step = power.SHARED_READS
             self._run(power.fixed_base, count, context.length, *arguments, extra=extra, step=step)
             return out
@@ -291,6 +284,6 @@ class Engine:
         index = np.zeros((-(-len(digits) // spread) * spread, LANES), dtype=np.uint64)
         index[: len(digits)] = digits[:, lanes]
         offsets = np.arange(LANES, dtype=np.uint64) % np.uint64(spread)
-        scratch = empty_vectors(batch.area(context.length) + extra)
+        scratch = scratch_vectors(batch.area(context.length) + extra)
         power.fixed_base_spread(out, table, 1 << window, index, offsets, spread, *shape, scratch)
         return out

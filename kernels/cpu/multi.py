@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
 from hecore.errors import NotInvertibleError
 from hecore.kernels.cpu import batch, multiexp
-from hecore.kernels.cpu.context import Context, empty_rows, empty_vectors
+from hecore.kernels.cpu.context import Context, empty_rows, empty_vectors, scratch_vectors
 from hecore.kernels.cpu.elements import SQUARE
 from hecore.kernels.cpu.engine import Engine, Limbs, Rows, groups_of, pad_columns, window_digits
 from hecore.kernels.cpu.vector import LANES
@@ -251,7 +251,7 @@ def _round(
 
     def task(first: int, last: int) -> None:
         buckets = empty_rows(LANES * bucket_count, context.row_words)
-        scratch = empty_vectors(batch.area(context.length))
+        scratch = scratch_vectors(batch.area(context.length))
         multiexp.pippenger(sums, bases.rows, contiguous, starts, buckets, bucket_count, *shape, first, last, scratch)
 
     engine.workers.run(slices * groups, task)
@@ -333,7 +333,7 @@ def _segment_block(
     shape = (context.constants, context.length, context.kind)
 
     def task(first: int, last: int) -> None:
-        scratch = empty_vectors(batch.area(context.length))
+        scratch = scratch_vectors(batch.area(context.length))
         for i in range(first, last):
             multiexp.bucket_products(sets[i], rows, labels, bucket_count, *shape, cuts[i], cuts[i + 1], scratch)
 

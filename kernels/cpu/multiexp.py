@@ -63,7 +63,6 @@ def pippenger(out, bases, digits, starts, buckets, bucket_count, context, length
     bucket_base, stride = buckets.ctypes.data, buckets.shape[1]
     inverse = bases.shape[0] // 2
     lane = np.empty(LANES, np.int16)
-    zero(base, area(length))
     for g in range(first, last):
         copy(x, ONE(c, length), size)
         for b in range(bucket_count):
@@ -104,7 +103,6 @@ def bucket_products(buckets, a, segments, bucket_count, context, length, kind, f
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
     x, y = slot(base, length, 0), slot(base, length, 1)
     stride = buckets.shape[1]
-    zero(base, area(length))
     for start in range(first, last, LANES):
         point_rows(rows, a.ctypes.data, a.shape[1], start, last, a.ctypes.data)
         gather(y, rows, a.shape[1])
@@ -128,7 +126,6 @@ def straus(out, tables, entries, bits, index, context, length, kind, first, last
     digits = length if kind == PLAIN else 2 * length
     x, t = slot(base, length, 0), slot(base, length, 1)
     windows, count, columns = index.shape
-    zero(base, area(length))
     for g in range(first, last):
         copy(x, ONE(c, length), digits)
         for window in range(windows):

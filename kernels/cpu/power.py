@@ -87,7 +87,6 @@ def exponentiate(out, a, index, shared, bits, whole, context, length, kind, firs
     table = base + area(length) * V
     columns = index.shape[1]
     entries = 1 << bits
-    zero(base, area(length))
     for g in range(first, last):
         point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
         gather(x, rows, a.shape[1])
@@ -189,44 +188,55 @@ def finish(x, u, c, length, kind, w):
         multiply_one_plus(x, x, u, c, length, w)
 
 
-@inner
-def fixed_base_vectors(length):
-    """Scratch beyond `area`: entry, product and logarithm of SHARED_READS groups."""
-    return SHARED_READS * 6 * length
+STATE_BYTES = 1 << 19  # running products that stay in the second-level cache beside one window's table
+
+
+def walk_groups(length: int) -> int:
+    """Lane groups that walk the windows of a table together, so that each window is fetched once for all of them."""
+    return max(SHARED_READS, STATE_BYTES // (3 * length * V) // SHARED_READS * SHARED_READS)
+
+
+def fixed_base_vectors(length: int) -> int:
+    """Scratch beyond `area`: SHARED_READS entries, then a product and a logarithm a walking group."""
+    return SHARED_READS * 2 * length + max(walk_groups(length), 4) * 3 * length
 
 
 @kernel
-def fixed_base(out, table, entries, index, context, length, kind, first, last, scratch):
+def fixed_base(out, table, entries, index, walk, context, length, kind, first, last, scratch):
     """base**e for window digits `index` (windows, columns), columns a multiple of LANES, least significant first.
 
-    `table` is flat (windows, digits, entries). Up to four lane groups walk the windows together.
+    `table` is flat (windows, digits, entries). `walk` lane groups take each window in turn, four to a read.
     """
     base = scratch.ctypes.data
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
     digits = length if kind == PLAIN else 2 * length
     size = length * V
     entry = base + area(length) * V
-    x = entry + SHARED_READS * 2 * size
-    u = x + SHARED_READS * 2 * size
+    state = entry + SHARED_READS * 2 * size
     columns = index.shape[1]
     line = slot(base, length, 0)
-    zero(base, area(length))
-    for g in range(first, last, SHARED_READS):
-        count = min(SHARED_READS, last - g)
+    for start in range(first, last, walk):
+        stop = min(start + walk, last)
         for window in range(index.shape[0]):
-            at = index.ctypes.data + 8 * (window * columns + g * LANES)
             here = table.ctypes.data + 8 * window * digits * entries
-            if IFMA and count == SHARED_READS:
-                read_table4(entry, 2 * size, here, entries, digits, load(at, 0), load(at, 1), load(at, 2), load(at, 3))
-            else:
+            for g in range(start, stop, SHARED_READS):
+                at = index.ctypes.data + 8 * (window * columns + g * LANES)
+                count = min(SHARED_READS, stop - g)
+                if IFMA and count == SHARED_READS:
+                    read_table4(
+                        entry, 2 * size, here, entries, digits, load(at, 0), load(at, 1), load(at, 2), load(at, 3)
+                    )
+                else:
+                    for i in range(count):
+                        read_table(entry + i * 2 * size, here, entries, digits, load(at, i))
                 for i in range(count):
-                    read_table(entry + i * 2 * size, here, entries, digits, load(at, i))
-            for i in range(count):
-                absorb(x + i * 2 * size, u + i * size, entry + i * 2 * size, window == 0, c, length, kind, w)
-        for i in range(count):
-            finish(x + i * 2 * size, u + i * size, c, length, kind, w)
-            copy(line, x + i * 2 * size, digits)
-            point_rows(rows, out.ctypes.data, out.shape[1], (g + i) * LANES, out.shape[0], slot(base, length, 7))
+                    x = state + (g - start + i) * 3 * size
+                    absorb(x, x + 2 * size, entry + i * 2 * size, window == 0, c, length, kind, w)
+        for g in range(start, stop):
+            x = state + (g - start) * 3 * size
+            finish(x, x + 2 * size, c, length, kind, w)
+            copy(line, x, digits)
+            point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, length, 7))
             scatter(line, rows, out.shape[1])
 
 
@@ -254,7 +264,6 @@ def fixed_base_spread(out, table, entries, index, offsets, spread, context, leng
     other, x, u = entry + 2 * size, entry + 4 * size, entry + 6 * size
     last_window = table.shape[0] // (digits * entries) - 1
     own = load(offsets.ctypes.data, 0)
-    zero(base, area(length))
     for start in range(0, index.shape[0], spread):
         for o in range(spread):
             window = start + o

@@ -1,0 +1,92 @@
+"""How many vector multiply-adds each operation executes a lane group, counted from the code it runs.
+
+L is the digit count of a component (`elements.digits_for`); one half-size product is 2 L^2 multiply-adds. Terms of
+order L (k0, carries are no multiply-adds) are counted where the code has them: a reduction adds L for choosing m.
+`schoolbook` is what the same mathematics costs by plain operand scanning with a full-size modulus: the yardstick that
+the five-product form, squarings and logarithmic tables are measured against.
+"""
+
+from __future__ import annotations
+
+from hecore.kernels.cpu.elements import digits_for
+from hecore.kernels.cpu.engine import best_window
+from hecore.kernels.cpu.vector import DIGIT_BITS
+
+
+def multiply_plain(length: int) -> int:
+    return 4 * length**2 + length
+
+
+def square_plain(length: int) -> int:
+    return (length**2 + length) + 2 * length**2 + length
+
+
+def multiply_square(length: int) -> int:
+    return 10 * length**2 + 2 * length
+
+
+def square_square(length: int) -> int:
+    return 7 * length**2 + 3 * length
+
+
+def multiply_single(length: int) -> int:
+    return 8 * length**2 + 2 * length
+
+
+def multiply_one_plus(length: int) -> int:
+    return multiply_plain(length) + 6 * length**2 + length
+
+
+def export(length: int) -> int:
+    """Out of Montgomery form modulo a square, and x0 + x1*n as one integer."""
+    return multiply_single(length) + 2 * length**2
+
+
+def power(length: int, bits: int, window: int | None = None) -> int:
+    """`power.exponentiate` modulo a square."""
+    window = window or best_window(bits)
+    windows, entries = -(-bits // window), 1 << window
+    squares = window * (windows - 1) + (entries // 2 - 1)
+    return squares * square_square(length) + (windows - 1 + entries // 2 - 1) * multiply_square(length)
+
+
+def fixed_base(length: int, exponent_bits: int, window: int) -> int:
+    """`power.fixed_base` modulo a square, table building apart."""
+    windows = -(-exponent_bits // window)
+    return (windows - 1) * multiply_single(length) + multiply_one_plus(length)
+
+
+def encrypt(key_bits: int, exponent_bits: int, window: int) -> int:
+    """Obfuscator by fixed base, then (1 + m*n) * obfuscator."""
+    length = digits_for(key_bits)
+    return fixed_base(length, exponent_bits, window) + multiply_one_plus(length)
+
+
+def _combine(parts: int, length: int) -> int:
+    return parts * multiply_single(length) + multiply_square(length)
+
+
+def encrypt_own(key_bits: int, window: int) -> int:
+    """Both halves by fixed base with full-length exponents, the lift, and the encoding."""
+    n, p = digits_for(key_bits), digits_for(key_bits // 2)
+    halves = 2 * (fixed_base(p, key_bits // 2, window) + export(p))
+    return halves + _combine(2, n) + multiply_one_plus(n)
+
+
+def decrypt(key_bits: int) -> int:
+    """A group of one element a lane: two reductions, two exponentiations, the decoding."""
+    p = digits_for(key_bits // 2)
+    decode = 2 * (multiply_single(p) + multiply_plain(p)) + multiply_plain(p) + 2 * p**2
+    return 2 * (_combine(4, p) + power(p, key_bits // 2)) + decode
+
+
+def pippenger(key_bits: int, terms: int, bits: int, window: int) -> int:
+    """One lane group of `windows`-many jobs' share: per window, a single product a term and two a bucket."""
+    length = digits_for(key_bits)
+    windows = -(-(bits + 1) // window)
+    return windows * (terms * multiply_single(length) + 2 * ((1 << (window - 1)) - 1) * multiply_square(length))
+
+
+def schoolbook_multiply(modulus_bits: int) -> int:
+    """One Montgomery product modulo a plain modulus of this size: 4 L^2."""
+    return 4 * (-(-modulus_bits // DIGIT_BITS)) ** 2
