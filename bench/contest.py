@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hecore.bench.results import Row, Timing, Work
@@ -46,6 +46,17 @@ class Case:
     rivals: tuple[Contestant, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
     work: Work | None = None
+
+
+def repeated(contestant: Contestant, times: int) -> Contestant:
+    """The same, `times` calls a round; the last call's results are checked."""
+
+    def run() -> Any:
+        for _ in range(times - 1):
+            contestant.run()
+        return contestant.run()
+
+    return replace(contestant, items=times * contestant.items, run=run)
 
 
 @dataclass(frozen=True)
@@ -91,15 +102,16 @@ def measure(
 
     seconds: dict[str, list[float]] = {c.name: [] for c in case.rivals}
     last: dict[str, Any] = {}
+    peaks: list[float | None] = []
 
     def rivals_round() -> None:
         for rival in case.rivals:
             elapsed, last[rival.name] = _timed(rival.run)
             seconds[rival.name].append(elapsed)
+        peaks.append(peak())  # right before our own round, on the clock of the moment
 
-    before = peak()
     last[case.ours.name] = benchmark.pedantic(case.ours.run, setup=rivals_round, rounds=rounds)
-    after = peak()
+    peaks.append(peak())
     failures = [f"{c.name}: {wrong}" for c in everyone if (wrong := c.check(last[c.name]))]
 
     def timing(contestant: Contestant, data: list[float]) -> Timing:
@@ -115,7 +127,7 @@ def measure(
         case.absent,
         setup,
         case.work,
-        min(before, after) if before is not None and after is not None else None,
+        min((ns for ns in peaks if ns is not None), default=None),
         tuple(failures),
     )
     return judge(row)

@@ -11,7 +11,7 @@ from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
 from hecore.arith.modulus import Modulus
 from hecore.backends.protocol import ExponentArray, IntegerBackend, ResidueArray
 from hecore.bench import floor
-from hecore.bench.contest import Case, Contestant
+from hecore.bench.contest import Case, Contestant, repeated
 from hecore.bench.data import first_difference, residues
 from hecore.bench.peers import gmp, mpz
 from hecore.bench.workbench import OURS, Workbench
@@ -53,13 +53,12 @@ def _products(bench: Workbench, key_bits: int) -> tuple[dict[str, Contestant], d
     squares = [x * x % square.value for x in xs]
     backend = bench.backend
     operands = {m: (_upload(backend, xs, m), _upload(backend, ys, m)) for m in (plain, square)}
-    contestants = {
-        "plain": _residue_contestant(bench, "hecore plain form", lambda: backend.mod_mul(*operands[plain]), products),
-        "square": _residue_contestant(bench, OURS, lambda: backend.mod_mul(*operands[square]), products),
-        "squaring": _residue_contestant(
-            bench, OURS, lambda: backend.mod_mul(operands[square][0], operands[square][0]), squares
-        ),
+    forms: dict[str, tuple[str, Callable[[], ResidueArray], list[int]]] = {
+        "plain": ("hecore plain form", lambda: backend.mod_mul(*operands[plain]), products),
+        "square": (OURS, lambda: backend.mod_mul(*operands[square]), products),
+        "squaring": (OURS, lambda: backend.mod_mul(operands[square][0], operands[square][0]), squares),
     }
+    contestants = {key: repeated(_residue_contestant(bench, *form), bench.plan.repeats) for key, form in forms.items()}
     if gmpy2 is None:
         return contestants, NO_GMP
     gx, gy, modulus = mpz(xs), mpz(ys), gmpy2.mpz(square.value)

@@ -70,6 +70,11 @@ class Plan:
         return max(least, int(scaled) // least * least)
 
     @property
+    def repeats(self) -> int:
+        """Calls of a short operation in a round, so that a round lasts tens of milliseconds."""
+        return {"full": 16, "quick": 8, "tiny": 1}[self.scale]
+
+    @property
     def additions(self) -> int:
         return {"full": 10_000, "quick": 10_000, "tiny": 24}[self.scale]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hecore.bench import floor
-from hecore.bench.contest import Case, Contestant
+from hecore.bench.contest import Case, Contestant, repeated
 from hecore.bench.data import VALUE_BITS, first_difference, signed_integers
 from hecore.bench.peers import Peer
 from hecore.bench.workbench import OURS, Keys, Workbench
@@ -146,7 +146,7 @@ def add(bench: Workbench, key_bits: int) -> Case:
     left, right = (signed_integers(count, seed) for seed in (30, 31))
     x, y = keys.public.encrypt(left), keys.public.encrypt(right)
     sums = left.astype(np.int64) + right
-    ours = _array_contestant(bench, keys, count, lambda: x + y, sums, {})
+    ours = repeated(_array_contestant(bench, keys, count, lambda: x + y, sums, {}), bench.plan.repeats)
     return bench.against_peers(
         Case(ours, "sum", work=floor.multiply_square_form(key_bits)),
         key_bits,
