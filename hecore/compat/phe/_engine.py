@@ -1,16 +1,17 @@
 """The two expensive steps, a fresh obfuscator and a decryption, on integers or on the current backend.
 
-Up to `WARM_UP` calls of a key run on integers: a script that encrypts one number should not wait for kernels and
+The first `WARM_UP` calls of a key run on integers: a script that encrypts one number should not wait for kernels and
 tables. So do keys below `BACKEND_BITS`, where a batch of one costs more to send than to compute. Secret exponents
-take GMP's constant-time power on integers, and the backends' constant-time operations. The plaintext's size, like all
-scalar arithmetic here, may show in the time; `hecore.paillier` encodes in constant time.
+take GMP's constant-time power on integers, and the backends' constant-time operations; keys below 1024 bits, which
+have no security to lose, the ordinary power. The plaintext's size, like all scalar arithmetic here, may show in the
+time; `hecore.paillier` encodes in constant time.
 """
 
 from __future__ import annotations
 
 import secrets
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
@@ -19,11 +20,14 @@ from hecore.backends import registry
 from hecore.compat.phe._integers import gcd, mpz, powmod, powmod_secret
 from hecore.errors import CiphertextError
 from hecore.paillier.keys import PublicKey
-from hecore.paillier.obfuscation import public_obfuscators
-from hecore.paillier.params import MAX_KEY_BITS
+from hecore.paillier.obfuscation import SMALL_TABLE_BYTES
+from hecore.paillier.params import MAX_KEY_BITS, security_bits
+
+if TYPE_CHECKING:
+    from hecore.backends.protocol import FixedBaseTable, IntegerBackend
 
 BACKEND_BITS = 1024
-WARM_UP = 4
+WARM_UP = 8
 _TOY_MODULUS_BITS = 256
 
 
@@ -37,9 +41,12 @@ class Obfuscators:
     def __init__(self, n: int, h: int | None) -> None:
         self._h = h
         self._n = mpz(n)
+        self._n_minus_1 = n - 1
         self._n_squared = mpz(n * n)
+        self._is_toy = n.bit_length() < _TOY_MODULUS_BITS
         self._on_backend = h is not None and BACKEND_BITS <= n.bit_length() <= MAX_KEY_BITS
         self._calls = 0
+        self._tables: dict[IntegerBackend, FixedBaseTable] = {}
 
     @classmethod
     def of(cls, n: int, h: int | None) -> Obfuscators:
@@ -48,7 +55,7 @@ class Obfuscators:
 
     @cached_property
     def _scheme_key(self) -> PublicKey:
-        """The same key in hecore.paillier, which keeps the table of powers."""
+        """The same key in hecore.paillier, which checks h and derives hs."""
         return PublicKey.insecure(int(self._n), self._h)
 
     def __call__(self) -> Any:
@@ -57,14 +64,28 @@ class Obfuscators:
             self._calls += 1
             if self._calls > WARM_UP:
                 backend = registry.current()
-                return mpz(ints_from_limbs(backend.download(public_obfuscators(self._scheme_key, 1, backend)))[0])
+                exponent = backend.random_exponents((1,), self._scheme_key.randomness_bits)
+                power = backend.fixed_base_exp(self._table(backend), exponent)
+                return mpz(ints_from_limbs(backend.download(power))[0])
         return powmod(self._unit(), self._n, self._n_squared)
+
+    def _table(self, backend: IntegerBackend) -> FixedBaseTable:
+        """Powers of hs, in a small table: for one value at a time, reading a larger one costs more than it saves."""
+        table = self._tables.get(backend)
+        if table is None:
+            key = self._scheme_key
+            assert key.hs is not None
+            table = backend.fixed_base_table(
+                key.hs, key.n_squared, key.randomness_bits, memory_budget=SMALL_TABLE_BYTES
+            )
+            self._tables[backend] = table
+        return table
 
     def _unit(self) -> Any:
         """A uniform unit modulo n. Only a toy modulus is small enough for a draw to hit one of its factors."""
         while True:
-            r = mpz(1 + secrets.randbelow(int(self._n) - 1))
-            if self._n.bit_length() >= _TOY_MODULUS_BITS or gcd(r, self._n) == 1:
+            r = 1 + secrets.randbelow(self._n_minus_1)
+            if not self._is_toy or gcd(r, self._n) == 1:
                 return r
 
 
@@ -77,10 +98,12 @@ class Decryptor:
     def __init__(self, p: int, q: int) -> None:
         self.crt = CrtModulus(p, q)
         self._n = mpz(p * q)
+        self._p_inverse = mpz(self.crt.p_inverse)
         self._halves = tuple(
             (mpz(prime), mpz(prime - 1), mpz(prime * prime), mpz(h))
             for prime, h in ((p, self.crt.h_p), (q, self.crt.h_q))
         )
+        self._power = powmod_secret if security_bits(self._n.bit_length()) else powmod
         self._on_backend = BACKEND_BITS <= self._n.bit_length() <= MAX_KEY_BITS
         self._calls = 0
 
@@ -96,9 +119,7 @@ class Decryptor:
                 residues = backend.upload(limbs_from_ints([ciphertext % modulus.value], modulus.limbs), modulus)
                 return ints_from_limbs(backend.decrypt(residues, self.crt))[0]
         ciphertext = mpz(ciphertext)
-        m_p, m_q = (
-            (powmod_secret(ciphertext % square, exponent, square) - 1) // prime * h % prime
-            for prime, exponent, square, h in self._halves
-        )
-        p, q = self._halves[0][0], self._halves[1][0]
-        return int(m_p + (m_q - m_p) * self.crt.p_inverse % q * p)
+        (p, p_minus_1, p_squared, h_p), (q, q_minus_1, q_squared, h_q) = self._halves
+        m_p = (self._power(ciphertext % p_squared, p_minus_1, p_squared) - 1) // p * h_p % p
+        m_q = (self._power(ciphertext % q_squared, q_minus_1, q_squared) - 1) // q * h_q % q
+        return int(m_p + (m_q - m_p) * self._p_inverse % q * p)

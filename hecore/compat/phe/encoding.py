@@ -93,36 +93,35 @@ class EncodedNumber:
             )
         return int_rep, exponent
 
-    def signed(self) -> int:
-        """int_rep with its sign. Raises PlaintextRangeError out of [0, n), PlaintextOverflowError in the middle."""
-        encoding, public_key = self.encoding, self.public_key
-        if 0 <= encoding <= public_key.max_int:
-            return encoding
-        if not 0 <= encoding < public_key.n:
-            raise PlaintextRangeError("cannot decode an integer outside [0, n)")
-        negative = encoding - public_key.n
-        if -negative <= public_key.max_int:
-            return negative
-        raise PlaintextOverflowError("cannot decode: an operation overflowed, the number lies between n/3 and 2n/3")
-
     def decode(self) -> int | float:
         """The number: an int where the exponent is at least 0, the nearest float where it is negative.
 
         Raises PlaintextRangeError (a ValueError) where `encoding` is not below n, PlaintextOverflowError (an
         OverflowError) where it lies in the overflow band or the result is too large for a float.
         """
-        int_rep = self.signed()
-        if self.exponent >= 0:
-            return int_rep * int(self.BASE**self.exponent)
+        int_rep, exponent, key = self.encoding, self.exponent, self.public_key
+        if int_rep > key.max_int:
+            int_rep -= key.n
+            if int_rep >= 0:
+                raise PlaintextRangeError("cannot decode an integer that is not below n")
+        if int_rep < -key.max_int:
+            raise PlaintextOverflowError("cannot decode: an operation overflowed, the number is beyond n/3")
+        if exponent == 0:
+            return int_rep
+        base: int = self.BASE
         try:
-            return int_rep / int(self.BASE**-self.exponent)  # Python rounds a quotient of integers correctly
+            if exponent > 0:
+                return int_rep * base**exponent  # type: ignore[no-any-return]
+            return int_rep / base**-exponent  # type: ignore[no-any-return]  # Python rounds correctly
         except OverflowError:
             raise PlaintextOverflowError("cannot decode: the result is too large for a float") from None
 
     def decrease_exponent_to(self, new_exp: int) -> Self:
         """The same number at a lower exponent. Raises ParameterError where `new_exp` is above the present one."""
-        factor = base_power(self.BASE, self.exponent, new_exp)
-        return type(self)(self.public_key, self.encoding * factor % self.public_key.n, new_exp)
+        if new_exp > self.exponent:
+            raise _exponent_rises(self.exponent, new_exp)
+        encoding = self.encoding * self.BASE ** (self.exponent - new_exp) % self.public_key.n
+        return type(self)(self.public_key, encoding, new_exp)
 
 
 def plain_number(scalar: Any) -> int | float | None:
@@ -141,10 +140,12 @@ def plain_number(scalar: Any) -> int | float | None:
 def base_power(base: int, old_exponent: int, new_exponent: int) -> int:
     """base**(old - new): the factor that lowers an exponent. Raises ParameterError where it would rise."""
     if new_exponent > old_exponent:
-        raise ParameterError(
-            f"cannot change exponent {old_exponent} to {new_exponent}: without decryption it can only go down"
-        )
+        raise _exponent_rises(old_exponent, new_exponent)
     return int(base ** (old_exponent - operator.index(new_exponent)))
+
+
+def _exponent_rises(old: int, new: int) -> ParameterError:
+    return ParameterError(f"cannot change exponent {old} to {new}: without decryption it can only go down")
 
 
 def _exponent_of(precision: float, base: int) -> int:

@@ -31,7 +31,7 @@ from hecore.errors import (
     OperandTypeError,
     PlaintextRangeError,
 )
-from hecore.paillier.params import MIN_MODULUS
+from hecore.paillier.params import MIN_MODULUS, SECURITY_FLOOR_BITS
 
 __all__ = [
     "DEFAULT_KEYSIZE",
@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 DEFAULT_KEYSIZE = 3072
+_FLOOR = 1 << (SECURITY_FLOOR_BITS - 1)
 
 
 def generate_paillier_keypair(
@@ -78,7 +79,8 @@ class PaillierPublicKey:
 
     def __init__(self, n: int) -> None:
         self._set(_integer("n", n))
-        warn_if_small(self.n.bit_length(), stacklevel=2)
+        if n < _FLOOR:
+            warn_if_small(self.n.bit_length(), stacklevel=2)
 
     def _set(self, n: int) -> None:
         if n < MIN_MODULUS or n % 2 == 0:
@@ -120,7 +122,11 @@ class PaillierPublicKey:
         Raises OperandTypeError.
         """
         message = _integer("plaintext", plaintext)
-        obfuscator = powmod(_integer("r_value", r_value), self._n, self._n_squared) if r_value else self._obfuscator()
+        if not r_value:
+            obfuscator = self._obfuscator()
+        else:
+            r_value = _integer("r_value", r_value)
+            obfuscator = mpz(1) if r_value == 1 else powmod(r_value, self._n, self._n_squared)
         return int(_times_message(obfuscator, message, self._n, self._n_squared))
 
     def encrypt(self, value: Any, precision: float | None = None, r_value: int | None = None) -> EncryptedNumber:
@@ -306,12 +312,13 @@ class EncryptedNumber:
     def __init__(self, public_key: PaillierPublicKey, ciphertext: int, exponent: int = 0) -> None:
         if not isinstance(public_key, PaillierPublicKey):
             raise OperandTypeError(f"cannot use a {type(public_key).__name__} as key: a PaillierPublicKey is needed")
-        ciphertext = _integer("ciphertext", ciphertext)
+        if type(ciphertext) is not int:
+            ciphertext = _integer("ciphertext", ciphertext)
         if not 0 < ciphertext < public_key.nsquare:
             raise CiphertextError("cannot use a ciphertext outside (0, n^2)")
         self.public_key = public_key
         self.__ciphertext = ciphertext
-        self.exponent = _integer("exponent", exponent)
+        self.exponent = exponent if type(exponent) is int else _integer("exponent", exponent)
         self.__is_obfuscated = False
 
     @classmethod
@@ -331,9 +338,11 @@ class EncryptedNumber:
         """
         if be_secure and not self.__is_obfuscated:
             self.obfuscate()
-        if type(self.__ciphertext) is not int:
-            self.__ciphertext = int(self.__ciphertext)
-        return self.__ciphertext
+        ciphertext = self.__ciphertext
+        if type(ciphertext) is int:
+            return ciphertext
+        self.__ciphertext = value = int(ciphertext)
+        return value
 
     def obfuscate(self) -> None:
         """Multiply, in place, by a fresh encryption of zero: unlinkable to what it was computed from."""
