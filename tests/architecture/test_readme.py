@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+SHELL_EXAMPLES = re.findall(r"```sh\n(.*?)```", README.read_text(), flags=re.DOTALL)
 
 
 def numbers(text: str) -> list[float]:
@@ -34,5 +36,18 @@ def test_example(example: str, tmp_path: Path, checkout: Path) -> None:
         assert "reference" in done.stdout
 
 
+def test_shell_example(tmp_path: Path, checkout: Path) -> None:
+    (example,) = SHELL_EXAMPLES
+    (tmp_path / "table.csv").write_text("1.5,-2.0\n0.0,4.25\n")
+    (tmp_path / "passphrase").write_text("of a test")
+    commands = example.replace("hecore ", f"{sys.executable} -m hecore ")
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "HECORE_PASSPHRASE_FILE": str(tmp_path / "passphrase")}
+    done = subprocess.run(
+        ["bash", "-euc", commands], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "back.csv").read_text().split() == ["1.5,-2.0", "0.0,4.25"]
+
+
 def test_there_is_an_example_for_each_kind_of_user() -> None:
-    assert len(EXAMPLES) == 4
+    assert (len(EXAMPLES), len(SHELL_EXAMPLES)) == (4, 1)
