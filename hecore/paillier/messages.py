@@ -1,11 +1,13 @@
 """Plaintext numbers as limbs, whole arrays at a time: signs, shifts, floats, and the way back.
 
 A signed integer array of shape S is a pair: magnitudes as uint64 limbs (*S, L), little-endian, and a boolean
-array S that flags the minus signs. Everything here is exact; no loop runs over elements except where it says so.
+array S that flags the minus signs. Everything here is exact. Arrays are worked on in whole columns of limbs; up to
+`_FEW` values go through Python integers instead, which is quicker than some hundred NumPy calls.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -19,7 +21,7 @@ Flags = NDArray[np.bool_]
 Int64s = NDArray[np.int64]
 
 MANTISSA_BITS = 53  # of an IEEE 754 binary64
-_FEW = 32  # below this many values Python integers beat some 200 NumPy calls on single columns
+_FEW = 16
 _SMALLEST_NORMAL_EXPONENT = -1021  # frexp exponent of the smallest normal binary64
 
 
@@ -55,6 +57,9 @@ def shift_left(magnitudes: Limbs, counts: int | Int64s, limbs: int) -> Limbs:
 
 def fits(magnitudes: Limbs, bound: int) -> Flags:
     """Elementwise magnitude <= bound, of shape S."""
+    shape = magnitudes.shape[:-1]
+    if math.prod(shape) <= _FEW:
+        return np.array([m <= bound for m in ints_from_limbs(magnitudes)], dtype=np.bool_).reshape(shape)
     return less_than(magnitudes, bound + 1)
 
 
@@ -123,6 +128,10 @@ def from_messages(messages: Limbs, n: int, limit: int) -> tuple[Limbs, Flags, Fl
 
     Elements flagged `out_of_band` lie in the guard band around n/2 and have no meaning.
     """
+    shape, limbs = messages.shape[:-1], messages.shape[-1]
+    if math.prod(shape) <= _FEW:
+        signed = [m - n if m >= n - limit else m for m in ints_from_limbs(messages)]
+        return *from_ints(signed, shape, limbs), np.array([s > limit for s in signed], dtype=np.bool_).reshape(shape)
     not_negative = less_than(messages, limit + 1)
     negative = ~less_than(messages, n - limit)
     magnitudes = np.where(negative[..., None], subtract_from(n, messages), messages)
@@ -144,6 +153,8 @@ def floats_to_grid(
     `exact` is false where a value is no multiple of 2**exponent (rounded half to even if `rounded`, meaningless
     otherwise), `in_range` where its magnitude as an integer is not below 2**bits.
     """
+    if values.size <= _FEW:
+        return _few_to_grid(values, exponent, bits, rounded)
     mantissa, own, negative = split_floats(values)
     down = np.clip(exponent - own, 0, MANTISSA_BITS + 2).astype(np.uint64)  # 55: every mantissa is below a half
     kept = mantissa >> down
@@ -162,9 +173,28 @@ def floats_to_grid(
     return magnitudes, negative & (kept != 0), exact, in_range
 
 
+def _few_to_grid(
+    values: NDArray[np.float64], exponent: int, bits: int, rounded: bool
+) -> tuple[Limbs, Flags, Flags, Flags]:
+    scaled = []
+    for value in values.flat:
+        numerator, denominator = value.as_integer_ratio()  # the denominator is a power of two
+        scaled.append(Fraction(numerator << max(0, -exponent), denominator << max(0, exponent)))
+    exact = [s.denominator == 1 for s in scaled]
+    integers = [round(s) if rounded else int(s) for s in scaled]
+    in_range = [abs(i) < 1 << bits for i in integers]
+    kept = [i if ok else 0 for i, ok in zip(integers, in_range, strict=True)]
+    flags = [np.array(f, dtype=np.bool_).reshape(values.shape) for f in (exact, in_range)]
+    return *from_ints(kept, values.shape, limbs_for_bits(bits)), flags[0], flags[1]
+
+
 def to_floats(magnitudes: Limbs, negative: Flags, exponents: int | Int64s) -> NDArray[np.float64]:
     """±magnitude * 2**exponent, correctly rounded (half to even) to binary64; too large gives an infinity."""
     shape = negative.shape
+    if negative.size <= _FEW:
+        powers = np.broadcast_to(np.asarray(exponents, dtype=np.int64), shape).ravel().tolist()
+        few = [_nearest_float(f) for f in to_fractions(to_ints(magnitudes, negative), powers)]
+        return np.array(few, dtype=np.float64).reshape(shape)
     set_limbs = magnitudes != 0
     top = magnitudes.shape[-1] - 1 - np.argmax(set_limbs[..., ::-1], axis=-1)[..., None]
     high = np.take_along_axis(magnitudes, top, -1)[..., 0]
@@ -191,6 +221,13 @@ def to_floats(magnitudes: Limbs, negative: Flags, exponents: int | Int64s) -> ND
         exact = to_fractions(to_ints(magnitudes[tiny], negative[tiny]), powers.tolist())
         out[tiny] = [float(value) for value in exact]
     return out
+
+
+def _nearest_float(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def to_ints(magnitudes: Limbs, negative: Flags) -> list[int]:

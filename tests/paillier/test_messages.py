@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -17,6 +18,16 @@ LIMBS = BITS // 64
 EDGES = [0, 1, (1 << 64) - 1, 1 << 64, (1 << 128) - 1, (1 << BITS) - 1, 1 << (BITS - 1), (1 << BITS) - (1 << 64)]
 
 integers = st.lists(st.one_of(st.sampled_from(EDGES), st.integers(0, (1 << BITS) - 1)), min_size=1, max_size=8)
+
+
+@pytest.fixture(scope="module", params=[0, 1 << 20], ids=["columns", "integers"], autouse=True)
+def path(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways to work: whole columns of limbs, and Python integers for a few values."""
+    before, messages._FEW = messages._FEW, request.param
+    yield
+    messages._FEW = before
+
+
 fast = settings(max_examples=60, deadline=None)
 
 
@@ -52,20 +63,26 @@ def test_bit_field(values: list[int], offset: int, width: int) -> None:
     assert ints_from_limbs(messages.bit_field(limbs(values), offset, width)) == expected
 
 
-@pytest.mark.parametrize("size", [3, 100])  # on either side of the size where columns replace Python integers
 @fast
 @given(st.data())
-def test_messages_and_back(size: int, data: st.DataObject) -> None:
+def test_messages_and_back(data: st.DataObject) -> None:
     n = data.draw(st.integers(1 << 300, (1 << BITS) - 1)) | 1
     limit = n // 3
     some = st.one_of(st.sampled_from([0, 1, -1, limit, -limit]), st.integers(-limit, limit))
-    values = [*data.draw(st.lists(some, min_size=3, max_size=3)), *([0] * (size - 3))]
-    magnitudes, negative = messages.from_ints(values, (size,), LIMBS)
+    values = data.draw(st.lists(some, min_size=3, max_size=3))
+    magnitudes, negative = messages.from_ints(values, (3,), LIMBS)
     encoded = messages.to_messages(magnitudes, negative, n, LIMBS)
     assert ints_from_limbs(encoded) == [v % n for v in values]
     back, signs, out_of_band = messages.from_messages(encoded, n, limit)
     assert not out_of_band.any()
     assert messages.to_ints(back, signs) == values
+
+
+@fast
+@given(integers, st.integers(0, (1 << BITS) - 1))
+def test_fits(values: list[int], bound: int) -> None:
+    assert messages.fits(limbs(values), bound).tolist() == [v <= bound for v in values]
+    assert messages.fits(limbs(values), values[0])[0]
 
 
 def test_guard_band() -> None:
