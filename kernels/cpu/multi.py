@@ -177,15 +177,17 @@ def _logarithmic(engine: Engine, context: Context, bases: Rows) -> _Bases:
 
 
 def _signed_digits(values: Limbs, negative: Signs, bits: int, window: int) -> tuple[NDArray[np.int16], Limbs]:
-    """(N, e), (N,) -> (windows, N) digits in [-2^(w-1), 2^(w-1)] of the signed values; and the sum of |d|*2^(w*i)
-    over negative d, as limbs of bits + 2 bits (N, e'). Arithmetic alone, no branch on the values.
+    """(N, e), (N,) -> (windows, N) digits in [-2^(w-1), 2^(w-1)] of the signed values; and, as limbs of bits + 1 bits
+    (N, e'), the sum of |d|*2^(w*i) over negative d. Arithmetic alone, no branch on the values.
+
+    |d| < 2^w, so the summands of the second result do not overlap; it is below 2^bits + 2^(w*(windows-1)) <= 2^(bits+1).
     """
     digits = window_digits(values, bits + 1, window).astype(np.int32)
     half = 1 << (window - 1)
     carry = np.zeros(digits.shape[1], dtype=np.int32)
     sign = np.where(negative, np.int32(-1), np.int32(1))
     out = np.empty(digits.shape, dtype=np.int16)
-    owed = np.zeros((digits.shape[1], limbs_for_bits(window * len(digits) + 1)), dtype=np.uint64)
+    owed = np.zeros((digits.shape[1], limbs_for_bits(bits + 1)), dtype=np.uint64)
     for w, digit in enumerate(digits):
         value = digit + carry
         carry = ((value + (half - 1)) >> window).astype(np.int32) if w + 1 < len(digits) else carry * 0
@@ -193,9 +195,9 @@ def _signed_digits(values: Limbs, negative: Signs, bits: int, window: int) -> tu
         out[w] = value
         at, shift = divmod(w * window, 64)
         debt = np.maximum(-value, 0).astype(np.uint64)
-        owed[:, at] += debt << np.uint64(shift)  # windows do not overlap except at 2^(w-1): see below
-        if shift + window > 64:
-            owed[:, at + 1] += debt >> np.uint64(64 - shift)
+        owed[:, at] |= debt << np.uint64(shift)
+        if shift + window > 64 and at + 1 < owed.shape[1]:
+            owed[:, at + 1] |= debt >> np.uint64(64 - shift)
     return out, owed
 
 
@@ -265,32 +267,31 @@ def _round(
     if unit:
         assert bases.u is not None
         assert bases.v is not None
-        logs = _dot(flat.reshape(m, k, -1), negative, bases.u)
-        logs = [x - y for x, y in zip(logs, _dot(owed.reshape(m, k, -1), None, bases.v), strict=True)]
+        logs = _dot(flat.reshape(m, k, -1), bits, negative, bases.u)
+        logs = [x - y for x, y in zip(logs, _dot(owed.reshape(m, k, -1), bits + 1, None, bases.v), strict=True)]
         n = context.root
         out = engine.encode(context, limbs_from_ints([x % n for x in logs], bases.u.shape[1]), out)
     return out
 
 
-def _dot(weights: Limbs, negative: Signs | None, values: Limbs) -> list[int]:
-    """sum_j ±weights[i, j] * values[j] as integers, by float64 matrix products of 16-bit pieces.
+DOT_TERMS = 1 << 21  # 2^21 products of 16-bit pieces stay below 2^53
 
-    A piece product is below 2^32, so sums over up to 2^21 terms are exact in a double; more are cut.
-    """
+
+def _dot(weights: Limbs, bits: int, negative: Signs | None, values: Limbs) -> list[int]:
+    """sum_j ±weights[i, j] * values[j] as integers, weights below 2^bits, from float64 sums of products of 16-bit pieces, which are exact."""
     m, k, _ = weights.shape
     totals = [0] * m
-    for start in range(0, k, 1 << 21):
-        cut = slice(start, start + (1 << 21))
+    for start in range(0, k, DOT_TERMS):
+        cut = slice(start, start + DOT_TERMS)
         right = np.ascontiguousarray(values[cut]).view(np.uint16).astype(np.float64)
         pieces = np.ascontiguousarray(weights[:, cut]).view(np.uint16)
-        for s in range(pieces.shape[2]):
+        for s in range(-(-bits // 16)):
             left = pieces[:, :, s].astype(np.float64)
-            if not left.any():
-                continue
             if negative is not None:
                 left = np.where(negative[:, cut], -left, left)
-            columns = (left @ right).astype(np.int64)
-            for i, value in enumerate(_carry(columns)):
+            columns = np.zeros((m, right.shape[1]))
+            multiexp.add_products(columns, left, right)
+            for i, value in enumerate(_carry(columns.astype(np.int64))):
                 totals[i] += value << (16 * s)
     return totals
 

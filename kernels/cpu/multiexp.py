@@ -138,3 +138,18 @@ def straus(out, tables, entries, bits, index, context, length, kind, first, last
                 multiply_element(x, x, t, c, length, kind, w)
         point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, length, 7))
         scatter(x, rows, out.shape[1])
+
+
+DOT_BLOCK = 64  # rows of `values` that stay in the first-level cache
+
+
+@kernel
+def add_products(columns, weights, values):
+    """columns (m, t) += weights (m, k) @ values (k, t) in float64, one thread, no library: exact below 2^53."""
+    m, k = weights.shape
+    for start in range(0, k, DOT_BLOCK):
+        for i in range(m):
+            for j in range(start, min(start + DOT_BLOCK, k)):
+                weight = weights[i, j]
+                for t in range(columns.shape[1]):
+                    columns[i, t] += weight * values[j, t]
