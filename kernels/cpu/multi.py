@@ -180,7 +180,8 @@ def _signed_digits(values: Limbs, negative: Signs, bits: int, window: int) -> tu
     """(N, e), (N,) -> (windows, N) digits in [-2^(w-1), 2^(w-1)] of the signed values; and, as limbs of bits + 1 bits
     (N, e'), the sum of |d|*2^(w*i) over negative d. Arithmetic alone, no branch on the values.
 
-    |d| < 2^w, so the summands of the second result do not overlap; it is below 2^bits + 2^(w*(windows-1)) <= 2^(bits+1).
+    |d| < 2^w, so the summands of the second result do not overlap; it is below 2^bits + 2^(w*(windows-1)), which is
+    at most 2^(bits+1).
     """
     digits = window_digits(values, bits + 1, window).astype(np.int32)
     half = 1 << (window - 1)
@@ -278,7 +279,10 @@ DOT_TERMS = 1 << 21  # 2^21 products of 16-bit pieces stay below 2^53
 
 
 def _dot(weights: Limbs, bits: int, negative: Signs | None, values: Limbs) -> list[int]:
-    """sum_j ±weights[i, j] * values[j] as integers, weights below 2^bits, from float64 sums of products of 16-bit pieces, which are exact."""
+    """sum_j ±weights[i, j] * values[j] as integers, weights below 2^bits.
+
+    Products of 16-bit pieces are summed in float64, exactly.
+    """
     m, k, _ = weights.shape
     totals = [0] * m
     for start in range(0, k, DOT_TERMS):

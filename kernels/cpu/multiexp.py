@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hecore.kernels.cpu.batch import area, rows_at, slot, work
+from hecore.kernels.cpu.batch import rows_at, slot, work
 from hecore.kernels.cpu.cache import inner, kernel
 from hecore.kernels.cpu.elements import (
     ONE,
@@ -24,7 +24,6 @@ from hecore.kernels.cpu.elements import (
     point_rows,
     scatter,
     square_element,
-    zero,
 )
 from hecore.kernels.cpu.power import read_table
 from hecore.kernels.cpu.vector import LANES, load, poke
