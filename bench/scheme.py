@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,13 +33,15 @@ def _array_contestant(
     return Contestant(OURS, items, finish, check, {"key": keys.seconds, **setup})
 
 
-def _ones_contestant(keys: Keys, run: Callable[[], list[Any]], expected: Sequence[int]) -> Contestant:
+def _ones_contestant(
+    keys: Keys, run: Callable[[], list[Any]], expected: Sequence[int], setup: dict[str, float]
+) -> Contestant:
     """`run` gives one encrypted array of one value a call."""
 
     def check(result: list[Any]) -> str | None:
         return first_difference([int(np.ravel(keys.secret.decrypt(r))[0]) for r in result], expected)
 
-    return Contestant(OURS, len(expected), run, check, {"key": keys.seconds})
+    return Contestant(OURS, len(expected), run, check, {"key": keys.seconds, **setup})
 
 
 def _listed(bench: Workbench, peer: str, operation: str, key_bits: int, seed: int) -> list[int]:
@@ -52,21 +53,11 @@ def _ints(values: Any) -> list[int]:
     return [int(v) for v in np.ravel(values)]
 
 
-def _first_use(encrypt: Callable[[Any], Any], values: Any) -> dict[str, float]:
-    """Seconds that a first, untimed batch takes longer than the second: fixed-base tables are built in it."""
-    times = []
-    for _ in range(2):
-        start = time.perf_counter()
-        encrypt(values)
-        times.append(time.perf_counter() - start)
-    return {"table": max(0.0, times[0] - times[1])}
-
-
 def encrypt(bench: Workbench, key_bits: int) -> Case:
     """Public-key encryption: fresh obfuscators, no pool, exponents of half the key's bits."""
     keys = bench.keys(key_bits)
     values = signed_integers(bench.plan.items(OURS, "encrypt", key_bits), seed=10)
-    setup = _first_use(keys.public.encrypt, values)
+    setup = keys.prepare_public(bench.backend)
     ours = _array_contestant(bench, keys, values.size, lambda: keys.public.encrypt(values), values, setup)
     return bench.against_peers(
         Case(ours, "value", work=floor.encrypt(key_bits)),
@@ -79,7 +70,7 @@ def encrypt_own(bench: Workbench, key_bits: int) -> Case:
     """Encryption by the key's owner, modulo p^2 and q^2; the peers have one form of encryption only."""
     keys = bench.keys(key_bits)
     values = signed_integers(bench.plan.items(OURS, "encrypt_own", key_bits), seed=12)
-    setup = _first_use(keys.secret.encrypt, values)
+    setup = keys.prepare_own(bench.backend)
     ours = _array_contestant(bench, keys, values.size, lambda: keys.secret.encrypt(values), values, setup)
     return bench.against_peers(
         Case(ours, "value", work=floor.encrypt_own(key_bits)),
@@ -92,9 +83,9 @@ def encrypt_one(bench: Workbench, key_bits: int) -> Case:
     """Public-key encryption of one value a call."""
     keys = bench.keys(key_bits)
     values = signed_integers(bench.plan.items(OURS, "one", key_bits), seed=14)
-    keys.public.encrypt(signed_integers(bench.plan.items(OURS, "encrypt", key_bits), seed=15))  # the table stands
+    setup = keys.prepare_public(bench.backend)
     singles = [values[i : i + 1] for i in range(values.size)]
-    ours = _ones_contestant(keys, lambda: [keys.public.encrypt(v) for v in singles], _ints(values))
+    ours = _ones_contestant(keys, lambda: [keys.public.encrypt(v) for v in singles], _ints(values), setup)
     return bench.against_peers(
         Case(ours, "value", work=floor.encrypt(key_bits)),
         key_bits,
@@ -160,7 +151,7 @@ def add_one(bench: Workbench, key_bits: int) -> Case:
     left, right = (signed_integers(count, seed) for seed in (32, 33))
     pairs = [(keys.public.encrypt(left[i : i + 1]), keys.public.encrypt(right[i : i + 1])) for i in range(count)]
     sums = _ints(left.astype(np.int64) + right)
-    ours = _ones_contestant(keys, lambda: [x + y for x, y in pairs], sums)
+    ours = _ones_contestant(keys, lambda: [x + y for x, y in pairs], sums, {})
     return bench.against_peers(
         Case(ours, "sum", work=floor.multiply_square_form(key_bits)),
         key_bits,
@@ -201,7 +192,7 @@ def pack(bench: Workbench, key_bits: int) -> Case:
     keys, packing = bench.keys(key_bits), Packing(slot_bits=VALUE_BITS, guard_bits=GUARD_BITS)
     slots = packing.slots_in(keys.public)
     values = signed_integers(slots * bench.plan.items(OURS, "pack", key_bits), seed=60)
-    setup = _first_use(keys.public.encrypt, values[::slots])
+    setup = keys.prepare_public(bench.backend)
     ours = _array_contestant(bench, keys, values.size, lambda: packing.encrypt(keys.public, values), values, setup)
 
     def enter(peer: Peer, name: str) -> Contestant:

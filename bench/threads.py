@@ -23,6 +23,7 @@ def encrypt_two_threads(bench: Workbench, key_bits: int) -> Case:
     values = signed_integers(bench.plan.items(OURS, "encrypt", key_bits), seed=70)
 
     def prepare() -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        keys.prepare_public(registry.current())
         return lambda: keys.public.encrypt(values), keys.secret.decrypt
 
     return _case(bench, "value", values.size, values, prepare, floor.encrypt(key_bits))

@@ -25,6 +25,20 @@ class Keys:
     secret: paillier.SecretKey
     seconds: float
 
+    def prepare_public(self, backend: IntegerBackend) -> dict[str, float]:
+        """Build the large table of public-key encryption now; its seconds."""
+        return {"table": _seconds(self.public.fixed_base(backend).prepare)}
+
+    def prepare_own(self, backend: IntegerBackend) -> dict[str, float]:
+        """Build the large tables of own-key encryption now; their seconds."""
+        return {"tables": sum(_seconds(base.prepare) for base in self.secret.fixed_bases(backend))}
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
 
 class Workbench:
     """Keys and peers of one run, made once a size."""
