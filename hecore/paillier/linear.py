@@ -94,6 +94,13 @@ def joint_encoding(encodings: list[Encoding]) -> Encoding:
     return Encoding("integer" if all(e.kind == "integer" for e in encodings) else "fixed", 0, grid)
 
 
+def _combined(a: Encoding, b: Encoding, exponent: int | Int64s, shape: tuple[int, ...]) -> Encoding:
+    """How a result of that shape, made of an a and a b, is read."""
+    if not isinstance(exponent, int):
+        exponent = np.broadcast_to(exponent, shape)
+    return joint_encoding([a, b]).with_exponent(exponent)
+
+
 # -- addition ----------------------------------------------------------------------------------------------
 
 
@@ -126,7 +133,7 @@ def add(a: EncryptedArray, b: EncryptedArray, *, minus: bool = False) -> Encrypt
     if a.shape != b.shape or not encoding.same_as(b.encoding):
         shape = broadcast_shape(a.shape, b.shape)
         exponent = _common_exponent(a.encoding.exponent, b.encoding.exponent)
-        encoding = joint_encoding([a.encoding, b.encoding]).with_exponent(exponent)
+        encoding = _combined(a.encoding, b.encoding, exponent, shape)
         bound = _bound_at(a, exponent) + _bound_at(b, exponent)
         check_bound(a.public_key, bound, "add")
         a, b = _align(a, exponent, shape), _align(negate(b) if minus else b, exponent, shape)
@@ -145,7 +152,7 @@ def add_plain(x: EncryptedArray, plain: Encoded, *, minus: bool = False) -> Encr
     exponent = _common_exponent(x.encoding.exponent, plain.encoding.exponent)
     bound = _bound_at(x, exponent) + _bound_at(plain, exponent)
     check_bound(x.public_key, bound, "add")
-    encoding = joint_encoding([x.encoding, plain.encoding]).with_exponent(exponent)
+    encoding = _combined(x.encoding, plain.encoding, exponent, shape)
     x = _align(negate(x) if minus else x, exponent, shape)
     plaintexts = plain.at_exponent(exponent).messages(root_of(x.public_key.n_squared))
     plaintexts = np.broadcast_to(plaintexts, (*shape, plaintexts.shape[-1]))
@@ -171,10 +178,7 @@ def multiply_plain(x: EncryptedArray, plain: Encoded) -> EncryptedArray:
     shape = broadcast_shape(x.shape, plain.shape)
     bound = x.bound * plain.bound
     check_bound(x.public_key, bound, "multiply")
-    exponent = x.encoding.exponent + plain.encoding.exponent
-    if not isinstance(exponent, int):
-        exponent = np.broadcast_to(exponent, shape)
-    encoding = joint_encoding([x.encoding, plain.encoding]).with_exponent(exponent)
+    encoding = _combined(x.encoding, plain.encoding, x.encoding.exponent + plain.encoding.exponent, shape)
     count("plain_mul", math.prod(shape))
     backend = x.residues.backend
     if plain.shape:  # a scalar stays one exponent shared by all elements
@@ -234,12 +238,8 @@ def matmul(x: EncryptedArray, plain: Encoded, *, plain_first: bool) -> Encrypted
     columns = _align(columns, exponent, columns.shape)
     residues = _multi_exponentiate(columns, weights, signs, plain, batch)
     count("matmul_terms", residues.size * inner)
-    shape = residues.shape  # (*batch, p, m)
-    total_exponent = exponent + smallest(plain.encoding.exponent)
-    if not isinstance(total_exponent, int):
-        total_exponent = np.broadcast_to(total_exponent, shape)
-    encoding = joint_encoding([x.encoding, plain.encoding]).with_exponent(total_exponent)
-    out = x.derived(residues, encoding, bound).swapaxes(-1, -2)
+    encoding = _combined(x.encoding, plain.encoding, exponent + smallest(plain.encoding.exponent), residues.shape)
+    out = x.derived(residues, encoding, bound).swapaxes(-1, -2)  # from (*batch, p, m)
     if len(left) == 1:
         out = out.reshape(*out.shape[:-2], out.shape[-1])
     return out.reshape(out.shape[:-1]) if x.ndim == 1 else out

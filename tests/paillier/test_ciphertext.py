@@ -76,6 +76,7 @@ def fractions(values: Any) -> Any:
 def check(keys: Keys, encrypted: Any, expected: Any) -> None:
     """An EncryptedArray of equal shape, and equal as exact rationals."""
     assert isinstance(encrypted, EncryptedArray)
+    assert np.shape(encrypted.encoding.exponent) in {(), encrypted.shape}
     got = keys[1].decrypt(encrypted, exact=True)
     assert got.shape == encrypted.shape == np.shape(expected)
     assert (got == fractions(expected)).all()
@@ -228,6 +229,9 @@ def test_encrypted_operands(
     check(insecure_keys, spread - spread[::-1], y - y[::-1])
     check(insecure_keys, floats[0] + floats[:, :1], y[0] + y[:, :1])
     check(insecure_keys, spread[0] + spread[:, :1], y[0] + y[:, :1])
+    check(insecure_keys, spread[0] + floats[:, :1], y[0] + y[:, :1])
+    check(insecure_keys, (spread[0] - np.ones((2, 1)))[1], y[0] - 1)
+    check(insecure_keys, (spread[0] * np.array([[1], [2]]))[1, ::-1], 2 * y[0, ::-1])
     check(insecure_keys, spread + 1, y + 1)
     check(insecure_keys, 0.5 - spread * -3, Fraction(1, 2) + 3 * y)
 

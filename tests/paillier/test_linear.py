@@ -50,6 +50,7 @@ def exact(values: Any) -> Any:
 
 def check(keys: Keys, encrypted: Any, expected: Any) -> None:
     assert isinstance(encrypted, EncryptedArray)
+    assert np.shape(encrypted.encoding.exponent) in {(), encrypted.shape}
     got = keys[1].decrypt(encrypted, exact=True)
     assert got.shape == encrypted.shape == np.shape(expected)
     assert np.all(got == expected)
