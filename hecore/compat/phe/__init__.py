@@ -4,7 +4,7 @@ Written from the peer's documented API and observed behaviour, not from its sour
 differs; new code is better off with `hecore.paillier`.
 """
 
-from hecore.compat.phe import encoding, paillier, util
+from hecore.compat.phe import command_line, encoding, paillier, util
 from hecore.compat.phe.__about__ import (
     __author__,
     __copyright__,

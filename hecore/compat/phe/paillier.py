@@ -7,7 +7,6 @@ is variable time; docs/compat-phe.md lists what differs from the peer.
 
 from __future__ import annotations
 
-import math
 import operator
 import secrets
 import warnings
@@ -19,11 +18,11 @@ import numpy as np
 
 from hecore.compat.phe._engine import Decryptor, Obfuscators
 from hecore.compat.phe._errors import CiphertextProductError, InsecureWarning, warn_if_small
-from hecore.compat.phe._integers import invert_modulo_square, mpz, powmod
+from hecore.compat.phe._integers import invert_modulo_square, mpz
+from hecore.compat.phe._integers import powmod as _powmod
 from hecore.compat.phe._keygen import check_factors, random_generator, random_primes
 from hecore.compat.phe.encoding import EncodedNumber, base_power, plain_number
-from hecore.compat.phe.util import invert
-from hecore.compat.phe.util import powmod as powmod_int
+from hecore.compat.phe.util import getprimeover, invert, isqrt, mulmod, powmod
 from hecore.errors import (
     CiphertextError,
     KeyMismatchError,
@@ -41,6 +40,11 @@ __all__ = [
     "PaillierPrivateKeyring",
     "PaillierPublicKey",
     "generate_paillier_keypair",
+    "getprimeover",
+    "invert",
+    "isqrt",
+    "mulmod",
+    "powmod",
 ]
 
 DEFAULT_KEYSIZE = 3072
@@ -126,7 +130,7 @@ class PaillierPublicKey:
             obfuscator = self._obfuscator()
         else:
             r_value = _integer("r_value", r_value)
-            obfuscator = mpz(1) if r_value == 1 else powmod(r_value, self._n, self._n_squared)
+            obfuscator = mpz(1) if r_value == 1 else _powmod(r_value, self._n, self._n_squared)
         return int(_times_message(obfuscator, message, self._n, self._n_squared))
 
     def encrypt(self, value: Any, precision: float | None = None, r_value: int | None = None) -> EncryptedNumber:
@@ -206,9 +210,9 @@ class PaillierPrivateKey:
         # p + q = n + 1 - totient, and (q - p)**2 = (p + q)**2 - 4*n.
         total = public_key.n + 1 - _integer("totient", totient)
         square = total * total - 4 * public_key.n
-        difference = math.isqrt(square) if square >= 0 else 0
+        difference = isqrt(square) if square >= 0 else 0
         p = (total - difference) // 2
-        if p * (total - p) != public_key.n:
+        if p < 3 or p * (total - p) != public_key.n:
             raise KeyMismatchError("cannot build the private key: the totient does not match the public key")
         return PaillierPrivateKey(public_key, p, total - p)
 
@@ -236,7 +240,7 @@ class PaillierPrivateKey:
 
     def h_function(self, x: int, xsquare: int) -> int:
         """L(g**(x-1) mod x^2)**-1 mod x, for x = p or q (Paillier 1999, section 7)."""
-        return invert(self.l_function(powmod_int(self.public_key.g, x - 1, xsquare), x), x)
+        return invert(self.l_function(powmod(self.public_key.g, x - 1, xsquare), x), x)
 
     def l_function(self, x: int, p: int) -> int:
         """L(x) = (x - 1)/p."""
@@ -360,7 +364,7 @@ class EncryptedNumber:
         factor = base_power(EncodedNumber.BASE, self.exponent, new_exp)
         if factor > key.max_int:
             raise PlaintextRangeError(f"cannot lower exponent {self.exponent} to {new_exp}: the key is too small")
-        ciphertext = self.__ciphertext if factor == 1 else powmod(self.__ciphertext, factor, key._n_squared)
+        ciphertext = self.__ciphertext if factor == 1 else _powmod(self.__ciphertext, factor, key._n_squared)
         return EncryptedNumber._of(key, ciphertext, operator.index(new_exp), False)
 
     # -- arithmetic: NotImplemented lets an ndarray on the other side take its elements one by one -----------------
@@ -438,9 +442,9 @@ class EncryptedNumber:
     def __power(self, int_rep: int) -> Any:
         key = self.public_key
         if int_rep >= 0:
-            return powmod(self.__ciphertext, int_rep, key._n_squared)
+            return _powmod(self.__ciphertext, int_rep, key._n_squared)
         inverse = invert_modulo_square(mpz(self.__ciphertext), key._n, key._n_squared)
-        return powmod(inverse, -int_rep, key._n_squared)
+        return _powmod(inverse, -int_rep, key._n_squared)
 
     def _raw_add(self, e_a: int, e_b: int) -> int:
         """The ciphertext of the sum of two raw ciphertexts."""
