@@ -91,8 +91,10 @@ def _paillier(options: argparse.Namespace) -> int:
     if options.memory:
         from hecore.bench import memory
 
+        _say(f"memory: encrypting {memory.VALUES:,} values …")
         results = replace(results, memory=memory.measure(memory.VALUES, SECURE_KEY_BITS, plan.device))
     if options.dudect:
+        _say(f"dudect: {LEAKAGE_SAMPLES:,} samples an operation …")
         results = _with_leakage(results, LEAKAGE_SAMPLES, SECURE_KEY_BITS, plan.device)
     path = options.output or _default_path(results)
     results.save(path)
@@ -139,6 +141,10 @@ def _memory(options: argparse.Namespace) -> int:
     for name, value in report.items():
         print(f"{name:20} {value:,.2f}" if isinstance(value, float) else f"{name:20} {value:,}")
     return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _default_path(results: Results) -> Path:

@@ -123,6 +123,7 @@ def run(plan: Plan, builds: Mapping[str, Build] | None = None) -> Results:
     # pytest's report would only repeat the table; it is kept for the case that pytest itself fails.
     with contextlib.redirect_stdout(io.StringIO()) as output:
         status = pytest.main(ARGUMENTS, plugins=[runner])
+    runner.progress.stream.close()
     failures = []
     if len(runner.rows) != runner.progress.total:
         tail = " | ".join(output.getvalue().splitlines()[-5:])

@@ -152,7 +152,7 @@ class HeuPeer:
             self.kit = numpy.setup(kind, key_bits)
         except RuntimeError as error:
             last = str(error).strip().splitlines()[-1]  # its first lines are paths of its build
-            raise PeerUnavailableError(f"sf-heu refuses a {schema} key of {key_bits} bits ({last})") from error
+            raise PeerUnavailableError(f"sf-heu refuses {key_bits} bits for {schema} ({last})") from error
         self.setup = {"key and table": time.perf_counter() - start}
         self.encryptor, self.decryptor, self.evaluator = (
             self.kit.encryptor(),

@@ -59,10 +59,13 @@ def terminal(results: Results) -> str:
 def update_readme(path: Path, results: Results, picture: Path | None = None) -> None:
     """Put picture, rows and targets at the targets' key size between the two marks.
 
-    Raises ParameterError where the marks are not there once, in order, or where a row of the run failed.
+    Raises ParameterError where the marks are not there once, in order, where a row of the run failed, or where
+    the run was not of full scale.
     """
     if results.all_failures:
         raise ParameterError(f"cannot publish a run with failures: {results.all_failures[0]}")
+    if results.plan["scale"] != "full":
+        raise ParameterError(f"cannot publish a run of scale {results.plan['scale']}: the targets' sizes need full")
     text = path.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ParameterError(f"cannot update {path.name}: it needs the line {BEGIN} and after it {END}, once each")
@@ -157,6 +160,8 @@ def _notes(results: Results) -> list[str]:
         "are shares of the measured multiply-add peak, by the multiply-adds that were issued and by those of plain "
         "operand scanning modulo the full modulus.",
     ]
+    if results.plan["scale"] != "full":
+        notes.append(f"A run of scale {results.plan['scale']}: smaller than the targets ask for.")
     load = results.machine.get("load_at_start", 0.0)
     if load > IDLE_LOAD:
         notes.append(f"The machine was not idle: load {load:.2f} at the start.")

@@ -12,6 +12,8 @@ from typing import Any
 from hecore.errors import SerializationError
 
 SCHEMA = 1
+# What a report says of the machine.
+MACHINE_KEYS = ("cpu", "cores", "flags", "system", "python", "versions", "device", "threads", "commit", "date")
 SECURE_KEY_BITS = 2048  # below this a row is labelled insecure
 
 
@@ -136,6 +138,9 @@ def load(path: Path) -> Results:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["schema"] != SCHEMA:
             raise SerializationError(f"cannot read {path.name}: schema {document['schema']}, expected {SCHEMA}")
+        missing = [key for key in MACHINE_KEYS if key not in document["machine"]]
+        if missing or "scale" not in document["plan"]:
+            raise SerializationError(f"cannot read {path.name}: it does not say {', '.join(missing) or 'its scale'}")
         rows = tuple(_row(record) for record in document["rows"])
         return Results(
             document["machine"],

@@ -36,7 +36,7 @@ def row(operation: str, factor: float, *rivals: str, **more: object) -> Row:
 
 def run(*rows: Row, **more: object) -> Results:
     floor = {"vector_ns_start": 0.16, "vector_ns_end": 0.15, "lanes": 8, "reason": ""}
-    return Results(MACHINE, {}, rows, {}, floor, **more)  # type: ignore[arg-type]
+    return Results(MACHINE, {"scale": "full"}, rows, {}, floor, **more)  # type: ignore[arg-type]
 
 
 ROWS = run(
@@ -101,6 +101,14 @@ def test_readme_block_is_replaced_and_the_rest_kept(tmp_path: Path) -> None:
     assert "| encrypt, values | 1.00 M | 83.3 k (12.0×) | 83.3 k (12.0×) |" in once
     assert "old" not in once
     assert "insecure" not in once
+
+
+def test_a_small_run_is_not_published(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{report.BEGIN}\nold\n{report.END}\n")
+    with pytest.raises(ParameterError, match="scale quick"):
+        report.update_readme(readme, replace(GOOD, plan={"scale": "quick"}))
+    assert "old" in readme.read_text()
 
 
 def test_a_failed_run_is_not_published(tmp_path: Path) -> None:

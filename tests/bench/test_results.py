@@ -86,6 +86,13 @@ def test_failures_of_rows_and_run_are_collected() -> None:
     assert run.all_failures == ("missing", "encrypt/2048: wrong")
 
 
+def test_a_file_without_its_machine_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    replace(example_results(), machine={"cpu": "Example CPU"}).save(path)
+    with pytest.raises(SerializationError, match="does not say cores"):
+        results.load(path)
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"schema": 99}', '{"schema": 1, "rows": [{}]}', '{"schema": 1, "rows": 3}']
 )
