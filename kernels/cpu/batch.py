@@ -43,10 +43,12 @@ def row_words(length: int, kind: int) -> int:
     return -(-digits // 8) * 8
 
 
-@inner
-def area(length):
+def scratch_size(length: int) -> int:
     """Vectors of scratch: eight element slots of 2L digits (each padded to a line), work space, row addresses."""
-    return 8 * element_vectors(length) + 8 * length + 64
+    return 8 * (-(-(2 * length) // 8) * 8) + 8 * length + 64
+
+
+area = inner(scratch_size)
 
 
 @inner

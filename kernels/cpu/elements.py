@@ -113,7 +113,7 @@ def copy(destination, source, count):
         store(destination, j, load(source, j))
 
 
-@inner
+@shared(3)
 def normalise(destination, columns, count):
     """Propagate carries: 64-bit column sums -> 52-bit digits."""
     c = splat(np.uint64(0))
@@ -123,7 +123,7 @@ def normalise(destination, columns, count):
         c = carry(t)
 
 
-@inner
+@shared(3)
 def subtract_if_not_below(x, n, count):
     """x <- x - n where x >= n, else x, without a branch; digits in, digits out."""
     c = splat(np.uint64(0))
@@ -168,7 +168,7 @@ def square_columns(acc, a, n, k0, m, length):
         _reduce2(acc, n, k0, m, length)
 
 
-@inner
+@shared(6)
 def multiply_plain(r, x, y, c, length, w):
     """r <- x*y/R modulo n."""
     zero(w, length)
@@ -176,7 +176,7 @@ def multiply_plain(r, x, y, c, length, w):
     normalise(r, w + length * V, length)
 
 
-@inner
+@shared(5)
 def square_plain(r, x, c, length, w):
     square_columns(w, x, N(c), c, w + 4 * length * V, length)
     normalise(r, w + length * V, length)
@@ -189,7 +189,7 @@ def bias_minus(acc, m, c, length):
         store(acc, j, sub(load(bias, j), load(m, j)))
 
 
-@inner
+@shared(6)
 def multiply_square(r, x, y, c, length, w):
     """r <- x*y/R modulo n^2."""
     size = length * V
@@ -202,7 +202,7 @@ def multiply_square(r, x, y, c, length, w):
     normalise(r + size, second + size, length)
 
 
-@inner
+@shared(5)
 def square_square(r, x, c, length, w):
     """r <- x*x/R modulo n^2."""
     size = length * V
@@ -220,7 +220,7 @@ def square_square(r, x, c, length, w):
     normalise(r + size, second + size, length)
 
 
-@inner
+@shared(6)
 def multiply_single(r, s, y, c, length, w):
     """r <- s*y/R modulo n^2 for a single s < R (one component), y loose or, for s up to R, below 2n.
 
@@ -236,7 +236,7 @@ def multiply_single(r, s, y, c, length, w):
     normalise(r + size, second + size, length)
 
 
-@inner
+@shared(6)
 def multiply_one_plus(r, x, u, c, length, w):
     """r <- x * (1 + u*n) modulo n^2, for an integer u < R: only x1 changes, by u*x0 modulo n."""
     size = length * V
@@ -248,7 +248,24 @@ def multiply_one_plus(r, x, u, c, length, w):
     normalise(r + size, w + size, length)
 
 
-@inner
+@shared(3)
+def split_canonical(t, c, length):
+    """t0 + t1*n with t0 <= n, t1 <= n + 1 -> the same modulo n^2 with both below n (n >= 3)."""
+    size = length * V
+    # x0 - n >= 0 carries one into x1: find it before x0 changes
+    k = splat(np.uint64(0))
+    for j in range(length):
+        k = borrow(add(sub(load(t, j), load(N(c), j)), k))
+    up = add(sign(k), splat(np.uint64(1)))  # 0 where t0 < n, else 1
+    subtract_if_not_below(t, N(c), length)
+    for j in range(length):
+        v = add(load(t + size, j), up)
+        store(t + size, j, low_digit(v))
+        up = carry(v)
+    subtract_if_not_below(t + size, N(c), length)
+
+
+@shared(6)
 def canonical(integer, x, c, length, kind, w):
     """integer (L or 2L digits) <- x/R reduced into [0, modulus)."""
     size = length * V
@@ -267,24 +284,7 @@ def canonical(integer, x, c, length, kind, w):
     normalise(integer, w, 2 * length)
 
 
-@inner
-def split_canonical(t, c, length):
-    """t0 + t1*n with t0 <= n, t1 <= n + 1 -> the same modulo n^2 with both below n (n >= 3)."""
-    size = length * V
-    # x0 - n >= 0 carries one into x1: find it before x0 changes
-    k = splat(np.uint64(0))
-    for j in range(length):
-        k = borrow(add(sub(load(t, j), load(N(c), j)), k))
-    up = add(sign(k), splat(np.uint64(1)))  # 0 where t0 < n, else 1
-    subtract_if_not_below(t, N(c), length)
-    for j in range(length):
-        v = add(load(t + size, j), up)
-        store(t + size, j, low_digit(v))
-        up = carry(v)
-    subtract_if_not_below(t + size, N(c), length)
-
-
-@inner
+@shared(7)
 def multiply_element(r, x, y, c, length, kind, w):
     if kind == PLAIN:
         multiply_plain(r, x, y, c, length, w)
@@ -292,7 +292,7 @@ def multiply_element(r, x, y, c, length, kind, w):
         multiply_square(r, x, y, c, length, w)
 
 
-@inner
+@shared(6)
 def square_element(r, x, c, length, kind, w):
     if kind == PLAIN:
         square_plain(r, x, c, length, w)
@@ -303,7 +303,7 @@ def square_element(r, x, c, length, kind, w):
 # -- lanes <-> rows of element-major memory ------------------------------------------------------------------
 
 
-@inner
+@shared(6)
 def point_rows(rows, base, stride, first, count, spare):
     """Row addresses of elements first .. first+LANES-1; lanes past `count` use the row at `spare`."""
     for k in range(LANES):
@@ -311,13 +311,13 @@ def point_rows(rows, base, stride, first, count, spare):
         poke(rows + 8 * k, np.uint64(base + i * stride * 8) if i < count else np.uint64(spare))
 
 
-@inner
+@shared(3)
 def gather(destination, rows, digits):
     for j in range(0, digits, LANES):
         transpose_in(destination + j * V, rows, j)
 
 
-@inner
+@shared(3)
 def scatter(source, rows, digits):
     for j in range(0, digits, LANES):
         transpose_out(source + j * V, rows, j)

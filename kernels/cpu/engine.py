@@ -65,7 +65,7 @@ class Engine:
         """kernel(*arguments, first, last, scratch) over the lane groups of `count` elements."""
 
         def task(first: int, last: int) -> None:
-            kernel(*arguments, first, last, scratch_vectors(batch.area(length) + extra))
+            kernel(*arguments, first, last, scratch_vectors(batch.scratch_size(length) + extra))
 
         self.workers.run(groups_of(count), task, step=step)
 
@@ -284,6 +284,6 @@ class Engine:
         index = np.zeros((-(-len(digits) // spread) * spread, LANES), dtype=np.uint64)
         index[: len(digits)] = digits[:, lanes]
         offsets = np.arange(LANES, dtype=np.uint64) % np.uint64(spread)
-        scratch = scratch_vectors(batch.area(context.length) + extra)
+        scratch = scratch_vectors(batch.scratch_size(context.length) + extra)
         power.fixed_base_spread(out, table, 1 << window, index, offsets, spread, *shape, scratch)
         return out

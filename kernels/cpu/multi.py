@@ -254,7 +254,7 @@ def _round(
 
     def task(first: int, last: int) -> None:
         buckets = empty_rows(LANES * bucket_count, context.row_words)
-        scratch = scratch_vectors(batch.area(context.length))
+        scratch = scratch_vectors(batch.scratch_size(context.length))
         multiexp.pippenger(sums, bases.rows, contiguous, starts, buckets, bucket_count, *shape, first, last, scratch)
 
     engine.workers.run(slices * groups, task)
@@ -338,7 +338,7 @@ def _segment_block(
     shape = (context.constants, context.length, context.kind)
 
     def task(first: int, last: int) -> None:
-        scratch = scratch_vectors(batch.area(context.length))
+        scratch = scratch_vectors(batch.scratch_size(context.length))
         for i in range(first, last):
             multiexp.bucket_products(sets[i], rows, labels, bucket_count, *shape, cuts[i], cuts[i + 1], scratch)
 
