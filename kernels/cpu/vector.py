@@ -110,6 +110,16 @@ def emit_mul_hi(b: ir.IRBuilder, acc: Any, x: Any, y: Any) -> Any:
     return b.add(acc, b.trunc(b.lshr(_emit_product(b, x, y), ir.Constant(_WIDE, DIGIT_BITS)), I64))
 
 
+def emit_opaque(b: ir.IRBuilder, mask: Any) -> Any:
+    """`mask`, of which LLVM learns nothing: with one lane it knows a sign mask for a choice and makes it a branch.
+
+    An empty piece of assembly hides where the mask comes from. Vectors have no branches to be turned into.
+    """
+    if IFMA:
+        return mask
+    return b.call(ir.InlineAsm(ir.FunctionType(WORD, [WORD]), "", "=r,0"), [mask])
+
+
 # -- the operations as Numba sees them -----------------------------------------------------------------------
 
 
@@ -139,7 +149,7 @@ xor = _operation(lanes, 2, lambda b, x, y: b.xor(x, y))
 low_digit = _operation(lanes, 1, lambda b, x: b.and_(x, constant(DIGIT_MASK)))
 carry = _operation(lanes, 1, lambda b, x: b.lshr(x, constant(DIGIT_BITS)))
 borrow = _operation(lanes, 1, lambda b, x: b.ashr(x, constant(DIGIT_BITS)))
-sign = _operation(lanes, 1, lambda b, x: b.ashr(x, constant(63)))
+sign = _operation(lanes, 1, lambda b, x: emit_opaque(b, b.ashr(x, constant(63))))
 shift_left = _operation(lanes, 2, lambda b, x, y: b.shl(x, y))
 shift_right = _operation(lanes, 2, lambda b, x, y: b.lshr(x, y))
 
@@ -147,8 +157,8 @@ shift_right = _operation(lanes, 2, lambda b, x, y: b.lshr(x, y))
 def _emit_select_equal(b: ir.IRBuilder, x: Any, y: Any, z: Any, w: Any) -> Any:
     if IFMA:
         return b.select(b.icmp_unsigned("==", x, y), z, w)
-    # (x ^ y) - 1 is negative just where x == y, for words below 2^63; a mask, since LLVM may branch on a scalar select
-    mask = b.ashr(b.sub(b.xor(x, y), constant(1)), constant(63))
+    # (x ^ y) - 1 is negative just where x == y, for words below 2^63
+    mask = emit_opaque(b, b.ashr(b.sub(b.xor(x, y), constant(1)), constant(63)))
     return b.xor(w, b.and_(b.xor(z, w), mask))
 
 
