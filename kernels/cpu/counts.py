@@ -42,9 +42,9 @@ def export(length: int) -> int:
     return multiply_single(length) + 2 * length**2
 
 
-def power(length: int, bits: int, window: int | None = None) -> int:
-    """`power.exponentiate` modulo a square."""
-    window = window or best_window(bits)
+def power(length: int, bits: int, window: int | None = None, *, whole: bool = True) -> int:
+    """`power.exponentiate` modulo a square; the window as the engine chooses it."""
+    window = window or best_window(bits, whole=whole)
     windows, entries = -(-bits // window), 1 << window
     squares = window * (windows - 1) + (entries // 2 - 1)
     return squares * square_square(length) + (windows - 1 + entries // 2 - 1) * multiply_square(length)

@@ -84,7 +84,7 @@ def decrypt(engine: Engine, context: CrtContext, crt: CrtModulus, rows: Rows) ->
             for target, constants in ((context.p, context.reduce_p), (context.q, context.reduce_q))
         ]
     bits = max(crt.p.bit_length(), crt.q.bit_length())
-    window = best_window(bits)
+    window = best_window(bits, whole=True)
     exponents = limbs_from_ints([crt.p - 1, crt.q - 1], limbs_for_bits(bits))
     digits = window_digits(exponents, bits, window)[::-1]  # (windows, 2)
     if IFMA:

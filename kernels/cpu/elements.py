@@ -44,7 +44,7 @@ from hecore.kernels.cpu.vector import (
 
 V = VECTOR_BYTES
 PLAIN, SQUARE = 0, 1
-FOUR_ROWS_FROM = 24  # digits: below, the longer head of a four-row pass is not hidden
+FOUR_ROWS_FROM = 24  # digits: below, a multiplication does not hide a four-row pass's longer head
 SLACK_BITS = 12
 
 _multiply2, _multiply4 = montgomery.make_multiply(2), montgomery.make_multiply(4)
@@ -160,7 +160,7 @@ def product(acc, a, b, length):
 @shared(6)
 def square_columns(acc, a, n, k0, m, length):
     zero(acc, length)
-    if length % 4 == 0 and length >= FOUR_ROWS_FROM:
+    if length % 4 == 0:
         _square4(acc, a, length)
         _reduce4(acc, n, k0, m, length)
     else:
