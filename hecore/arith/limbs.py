@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +42,27 @@ def ints_from_limbs(limbs: NDArray[np.uint64]) -> list[int]:
 
 
 def less_than(limbs: NDArray[np.uint64], bound: int) -> NDArray[np.bool_]:
-    """Elementwise value < bound for shape (*S, k) -> S, by a subtract-with-borrow over whole columns."""
+    """Elementwise value < bound for shape (*S, k) -> S. No branch or address depends on a value.
+
+    The highest limb that differs decides. Let bit i of `below` say that limb i is below the bound's and bit i of
+    `above` that it is above: then value < bound exactly where below > above, as integers with a bit a limb.
+    """
     if bound >= 1 << (LIMB_BITS * limbs.shape[-1]):
         return np.ones(limbs.shape[:-1], dtype=np.bool_)
     bound_limbs = limbs_from_ints([bound], limbs.shape[-1])[0]
-    borrow = np.zeros(limbs.shape[:-1], dtype=np.bool_)
-    for i in range(limbs.shape[-1]):
-        column = limbs[..., i]
-        borrow = (column < bound_limbs[i]) | ((column == bound_limbs[i]) & borrow)
-    return borrow
+    below: NDArray[Any] = limbs < bound_limbs
+    above: NDArray[Any] = limbs > bound_limbs
+    if limbs.shape[-1] > 8:  # fewer columns are compared as they are
+        below, above = _bits_as_words(below), _bits_as_words(above)
+    result = np.zeros(limbs.shape[:-1], dtype=np.bool_)
+    for i in range(below.shape[-1]):  # the most significant last
+        result = (above[..., i] < below[..., i]) | ((above[..., i] == below[..., i]) & result)
+    return result
+
+
+def _bits_as_words(bits: NDArray[np.bool_]) -> NDArray[Any]:
+    """Flags (*S, k) -> uint64 words (*S, ceil(k/64)), little-endian."""
+    packed = np.packbits(bits, axis=-1, bitorder="little")
+    words = np.zeros((*bits.shape[:-1], -(-bits.shape[-1] // LIMB_BITS)), dtype="<u8")
+    words.view(np.uint8)[..., : packed.shape[-1]] = packed
+    return words
