@@ -70,19 +70,19 @@ def square_form(root_bits: int) -> Work:
     return Work(executed, counts.schoolbook_multiply(2 * root_bits))
 
 
-def power(root_bits: int, exponent_bits: int) -> Work:
-    """A fixed-window exponentiation modulo a square."""
+def power(root_bits: int, exponent_bits: int, *, secret: bool) -> Work:
+    """A fixed-window exponentiation modulo a square; a secret exponent takes the window that whole reads favour."""
     from hecore.kernels.cpu import counts, elements
 
-    executed = counts.power(elements.digits_for(root_bits), exponent_bits)
-    return Work(executed, _power_products(exponent_bits) * counts.schoolbook_multiply(2 * root_bits))
+    executed = counts.power(elements.digits_for(root_bits), exponent_bits, whole=secret)
+    return Work(executed, _power_products(exponent_bits, secret) * counts.schoolbook_multiply(2 * root_bits))
 
 
-def _power_products(exponent_bits: int) -> int:
+def _power_products(exponent_bits: int, secret: bool) -> int:
     """Products and squarings of one exponentiation: the table, then `window` squarings and a product a window."""
     from hecore.kernels.cpu.engine import best_window
 
-    window = best_window(exponent_bits)
+    window = best_window(exponent_bits, whole=secret)
     return (1 << window) - 2 + (-(-exponent_bits // window) - 1) * (window + 1)
 
 
@@ -129,12 +129,12 @@ def decrypt(key_bits: int) -> Work:
 
     half = key_bits // 2
     around = 4 * counts.schoolbook_multiply(key_bits)  # a reduction and an L-function a half
-    return Work(counts.decrypt(key_bits), 2 * power(half, half).schoolbook + around)
+    return Work(counts.decrypt(key_bits), 2 * power(half, half, secret=True).schoolbook + around)
 
 
 def plain_mul(key_bits: int) -> Work:
     """A power of 32 bits and the three products of a batched inversion."""
-    work, product = power(key_bits, INT32_BITS), multiply_square_form(key_bits)
+    work, product = power(key_bits, INT32_BITS, secret=False), multiply_square_form(key_bits)
     return Work(work.executed + 3 * product.executed, work.schoolbook + 3 * product.schoolbook)
 
 

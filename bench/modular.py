@@ -133,7 +133,7 @@ def _exponentiation(bench: Workbench, operation: str, root_bits: int, exponent_b
     run = bench.backend.mod_exp if secret else bench.backend.mod_exp_vartime
     expected = [powmod(base, exponent, modulus.value) for base in bases]
     ours = _residue_contestant(bench, OURS, lambda: run(array, shared), expected)
-    case = Case(ours, "power", work=floor.power(root_bits, exponent_bits))
+    case = Case(ours, "power", work=floor.power(root_bits, exponent_bits, secret=secret))
     if gmpy2 is None:
         return replace(case, absent=NO_GMP)
     few = bench.plan.items("gmp", operation, key_bits)
