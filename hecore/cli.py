@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
-import io
 import json
 import os
 import sys
@@ -21,15 +19,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from getpass import getpass
 from pathlib import Path
-from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, TextIO, assert_never
 
 import hecore
-from hecore.errors import HecoreError, OperandTypeError, ParameterError, SerializationError, ShapeError
+from hecore.errors import HecoreError, OperandTypeError, ParameterError, SerializationError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from hecore.paillier import EncryptedArray, PackedArray, PublicKey, SecretKey
 
 PASSPHRASE_VARIABLE = "HECORE_PASSPHRASE_FILE"  # noqa: S105  (a name, no passphrase)
@@ -223,11 +218,12 @@ def _keygen(arguments: argparse.Namespace) -> Result:
 
 def _encrypt(arguments: argparse.Namespace) -> Result:
     from hecore import keystore, paillier
+    from hecore.tables import read_table
 
     output = Path(arguments.output)
     _check_output(output, arguments)
     key = _key(arguments)
-    values = _read_table(Path(arguments.input), integers=arguments.integers is not None)
+    values = read_table(Path(arguments.input), integers=arguments.integers is not None)
     encoding: paillier.Integers | paillier.FixedPoint | None = None
     if arguments.integers is not None:
         encoding = paillier.Integers(bits=arguments.integers)
@@ -247,10 +243,11 @@ def _decrypt(arguments: argparse.Namespace) -> Result:
     import numpy as np
 
     from hecore import keystore, paillier
+    from hecore.tables import format_table, table_format
 
     output = Path(arguments.output)
     _check_output(output, arguments)
-    _table_format(output)
+    table_format(output)
     data = Path(arguments.input).read_bytes()
     secret_key = _key(arguments)
     if not isinstance(secret_key, paillier.SecretKey):
@@ -265,7 +262,7 @@ def _decrypt(arguments: argparse.Namespace) -> Result:
                 parts.append(secret_key.decrypt(flat[start : start + _DECRYPT_CHUNK]))
                 progress.show("decrypting", min(start + _DECRYPT_CHUNK, array.size), array.size)
             values = np.concatenate(parts).reshape(array.shape)
-    keystore.write_atomically(output, _format_table(values, output), mode=0o600)
+    keystore.write_atomically(output, format_table(values, output), mode=0o600)
     result = {"output": str(output), "shape": list(values.shape), "dtype": str(values.dtype)}
     return result, f"{output}: {values.size} values of shape {values.shape}"
 
@@ -391,62 +388,6 @@ def _passphrase(arguments: argparse.Namespace, prompt: str, *, confirm: bool) ->
     except EOFError:
         raise ParameterError("cannot go on without a passphrase") from None
     return passphrase
-
-
-def _table_format(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".npy"):
-        raise ParameterError(f"cannot tell the format of {path}: a name in .csv or .npy is needed")
-    return suffix
-
-
-def _read_table(path: Path, *, integers: bool) -> NDArray[Any]:
-    import numpy as np
-
-    if _table_format(path) == ".npy":
-        try:
-            with path.open("rb") as file:  # not np.load: that would also open archives and pickles
-                return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-        except (ValueError, SyntaxError, TokenError, MemoryError):  # what its header parser lets through
-            raise SerializationError(f"cannot read {path}: it is no .npy file of plain numbers") from None
-    rows: list[list[int | float]] = []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        try:
-            for fields in reader:
-                if fields:
-                    rows.append([int(value) if integers else float(value) for value in fields])
-                if fields and len(fields) != len(rows[0]):
-                    raise ShapeError(
-                        f"cannot read {path}: line {reader.line_num} has {len(fields)} fields, the first {len(rows[0])}"
-                    )
-        except (UnicodeDecodeError, csv.Error):
-            raise SerializationError(f"cannot read {path}: it is no comma-separated text") from None
-        except (ValueError, OverflowError) as error:
-            if isinstance(error, HecoreError):
-                raise
-            kind = "an integer" if integers else "a number"
-            raise SerializationError(f"cannot read {path}: line {reader.line_num} holds what is not {kind}") from None
-    if not rows:
-        raise SerializationError(f"cannot read {path}: it holds no numbers")
-    return np.array(rows, dtype=object if integers else np.float64)
-
-
-def _format_table(values: NDArray[Any], path: Path) -> bytes:
-    import numpy as np
-
-    if _table_format(path) == ".npy":
-        if values.dtype == object:
-            raise OperandTypeError(f"cannot write {path}: .npy holds no integers beyond int64; write .csv")
-        buffer = io.BytesIO()
-        np.save(buffer, values, allow_pickle=False)
-        return buffer.getvalue()
-    if values.ndim > 2:
-        raise ShapeError(f"cannot write {path}: .csv holds two axes, the array has shape {values.shape}; write .npy")
-    text = io.StringIO()
-    rows = values.reshape(-1, 1) if values.ndim < 2 else values
-    csv.writer(text, lineterminator="\n").writerows(rows.tolist())  # a float's repr reads back as the same float
-    return text.getvalue().encode()
 
 
 def _read_array(data: bytes, public_key: PublicKey) -> EncryptedArray | PackedArray:

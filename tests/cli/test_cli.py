@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import stat
-import subprocess
 import sys
-import tempfile
-from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import hecore
 from hecore import cli, keystore, paillier
 from hecore.cli import main
-from hecore.errors import HecoreError
 from hecore.paillier import PublicKey, SecretKey
 
 PASSPHRASE = "correct horse"
-
-
-@pytest.fixture(scope="module")
-def keys() -> tuple[PublicKey, SecretKey]:
-    return paillier.generate_insecure_keypair(512)
-
-
-@pytest.fixture
-def folder(keys: tuple[PublicKey, SecretKey], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a key pair under a cheap scrypt, its passphrase, and a table; the current one."""
-    monkeypatch.chdir(tmp_path)
-    keystore.save(keys[1], "key", PASSPHRASE, allow_insecure=True, insecure_log2_n=1)
-    Path("key.pub").write_bytes(keys[0].to_bytes())
-    Path("pass").write_text(f"{PASSPHRASE}\nanother line\n")
-    Path("table.csv").write_text("1.5,-2\n0.1,1e10\n\n3,4\n")
-    return tmp_path
-
-
+Fails = Callable[..., str]
 ENCRYPT = ["encrypt", "--insecure", "--device", "reference", "--key", "key.pub"]
 DECRYPT = ["decrypt", "--insecure", "--device", "reference", "--key", "key", "--passphrase-file", "pass"]
-
-
-def fails(capsys: pytest.CaptureFixture[str], argv: list[str], *expected: str, code: int = 1) -> str:
-    """The command fails with one line on standard error and nothing on standard output."""
-    assert main(argv) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("hecore: ")
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    for part in expected:
-        assert part in err
-    return err
 
 
 # -- usage -------------------------------------------------------------------------------------------------
@@ -110,14 +74,13 @@ def test_devices(capsys: pytest.CaptureFixture[str]) -> None:
     assert devices["reference"]["simulated"] is False
 
 
-def test_unknown_device(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_device(folder: Path, fails: Fails) -> None:
     fails(
-        capsys,
         ["encrypt", "--insecure", "--key", "key.pub", "--device", "warp", "table.csv", "out"],
         "'warp'",
         "found cpu, reference",
     )
-    fails(capsys, ["demo", "--device", "warp"], "'warp'")
+    fails(["demo", "--device", "warp"], "'warp'")
     assert not Path("out").exists()
 
 
@@ -132,7 +95,7 @@ def test_a_device_holds_for_one_command_only(folder: Path) -> None:
 # -- keys --------------------------------------------------------------------------------------------------
 
 
-def test_keygen(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keygen(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
     argv = ["keygen", "new", "--key-bits", "512", "--insecure", "--passphrase-file", "pass", "--json"]
     assert main(argv) == 0
     result = json.loads(capsys.readouterr().out)
@@ -147,22 +110,22 @@ def test_keygen(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert stat.S_IMODE(os.stat("new").st_mode) == 0o600
     assert Path("new").read_bytes()[12] == keystore.LOG2_N  # --insecure allows small keys, not a cheap scrypt
-    fails(capsys, argv, "cannot write new: the file exists")
+    fails(argv, "cannot write new: the file exists")
     assert keystore.load("new", PASSPHRASE, allow_insecure=True).public_key == public_key
     Path("new").unlink()
-    fails(capsys, argv, "cannot write new.pub: the file exists")
+    fails(argv, "cannot write new.pub: the file exists")
     assert not Path("new").exists()
 
 
-def test_keygen_below_the_floor(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, ["keygen", "new", "--key-bits", "1024"], "the floor is 2048 bits")  # before any passphrase
-    fails(capsys, ["keygen", "new", "--key-bits", "1023", "--insecure"], "must be even")
-    fails(capsys, ["keygen", "new", "--key-bits", "10000000"], "at most 8192")
+def test_keygen_below_the_floor(folder: Path, fails: Fails) -> None:
+    fails(["keygen", "new", "--key-bits", "1024"], "the floor is 2048 bits")  # before any passphrase
+    fails(["keygen", "new", "--key-bits", "1023", "--insecure"], "must be even")
+    fails(["keygen", "new", "--key-bits", "10000000"], "at most 8192")
     assert not Path("new").exists()
 
 
-def test_keygen_into_no_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, ["keygen", "nowhere/new"], "there is no folder nowhere")
+def test_keygen_into_no_folder(folder: Path, fails: Fails) -> None:
+    fails(["keygen", "nowhere/new"], "there is no folder nowhere")
 
 
 def prompts(monkeypatch: pytest.MonkeyPatch, *answers: str | BaseException) -> list[str]:
@@ -206,27 +169,25 @@ def test_keygen_asks_twice(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
 def test_prompts_that_come_to_nothing(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    fails: Fails,
     answers: tuple[str | BaseException, ...],
     code: int,
     message: str,
 ) -> None:
     prompts(monkeypatch, *answers)
-    err = fails(capsys, NEW, message, code=code)
+    err = fails(NEW, message, code=code)
     assert "one" not in err.split()
     assert not Path("new").exists()
     assert not Path("new.pub").exists()
 
 
-def test_without_a_terminal_nobody_is_asked(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_terminal_nobody_is_asked(folder: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("from the pipe\n"))
-    fails(capsys, NEW, "no terminal", "--passphrase-file", "HECORE_PASSPHRASE_FILE")
+    fails(NEW, "no terminal", "--passphrase-file", "HECORE_PASSPHRASE_FILE")
 
 
 def test_passphrase_file_from_the_environment(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: Fails
 ) -> None:
     assert main([*ENCRYPT, "table.csv", "out"]) == 0
     with monkeypatch.context() as patch:
@@ -234,17 +195,15 @@ def test_passphrase_file_from_the_environment(
         assert main([*DECRYPT[:-2], "out", "back.csv"]) == 0
         patch.setenv("HECORE_PASSPHRASE_FILE", "absent")
         capsys.readouterr()
-        fails(capsys, [*DECRYPT[:-2], "out", "back2.csv"], "absent")
+        fails([*DECRYPT[:-2], "out", "back2.csv"], "absent")
 
 
 @pytest.mark.parametrize(
     ("content", "message"), [(b"", "empty"), (b"\nsecond", "empty"), (b"x" * 5000, "longer than 4096")]
 )
-def test_unusable_passphrase_files(
-    folder: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
-) -> None:
+def test_unusable_passphrase_files(folder: Path, fails: Fails, content: bytes, message: str) -> None:
     Path("pass").write_bytes(content)
-    fails(capsys, [*NEW, "--passphrase-file", "pass"], message)
+    fails([*NEW, "--passphrase-file", "pass"], message)
 
 
 # -- encrypt and decrypt -----------------------------------------------------------------------------------
@@ -260,7 +219,7 @@ def test_csv_there_and_back(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert stat.S_IMODE(os.stat("back.csv").st_mode) == 0o600
 
 
-def test_npy_there_and_back_with_the_own_key(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_npy_there_and_back_with_the_own_key(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
     values = np.arange(-12, 12, dtype=np.int16).reshape(2, 3, 4)
     np.save("values.npy", values)
     own = ["encrypt", "--insecure", "--device", "reference", "--key", "key", "--passphrase-file", "pass"]
@@ -268,18 +227,18 @@ def test_npy_there_and_back_with_the_own_key(folder: Path, capsys: pytest.Captur
     assert main([*DECRYPT, "out", "back.npy"]) == 0
     np.testing.assert_array_equal(np.load("back.npy"), values)
     capsys.readouterr()
-    fails(capsys, [*DECRYPT, "out", "back.csv"], "two axes", "(2, 3, 4)")
+    fails([*DECRYPT, "out", "back.csv"], "two axes", "(2, 3, 4)")
 
 
-def test_integers_and_fixed_point(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_integers_and_fixed_point(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
     Path("integers.csv").write_text(f"{10**30}\n{-7}\n")
     assert main([*ENCRYPT, "integers.csv", "out", "--integers", "100"]) == 0
     assert main([*DECRYPT, "out", "back.csv"]) == 0
     assert Path("back.csv").read_text() == f"{10**30}\n-7\n"
     capsys.readouterr()
-    fails(capsys, [*DECRYPT, "out", "back.npy"], "beyond int64")
-    fails(capsys, [*ENCRYPT, "integers.csv", "out2", "--integers", "64"], "outside Integers(bits=64)")
-    fails(capsys, [*ENCRYPT, "table.csv", "out2", "--integers", "64"], "line 1", "not an integer")
+    fails([*DECRYPT, "out", "back.npy"], "beyond int64")
+    fails([*ENCRYPT, "integers.csv", "out2", "--integers", "64"], "outside Integers(bits=64)")
+    fails([*ENCRYPT, "table.csv", "out2", "--integers", "64"], "line 1", "not an integer")
     assert main([*ENCRYPT, "table.csv", "out3", "--fixed-point", "-2", "40"]) == 0
     assert main([*DECRYPT, "out3", "rounded.csv"]) == 0
     assert Path("rounded.csv").read_text().splitlines()[1] == "0.0,10000000000.0"  # 0.1 to quarters
@@ -323,55 +282,55 @@ def npy_header(text: str) -> bytes:
         ("bad.txt", b"1,2\n", ".csv or .npy"),
     ],
 )
-def test_bad_tables(folder: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, message: str) -> None:
+def test_bad_tables(folder: Path, fails: Fails, name: str, content: bytes, message: str) -> None:
     Path(name).write_bytes(content)
-    err = fails(capsys, [*ENCRYPT, name, "out"], message)
+    err = fails([*ENCRYPT, name, "out"], message)
     assert "3,x" not in err  # no plaintext in a message
     assert not Path("out").exists()
 
 
-def test_a_table_with_pickles_is_not_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_with_pickles_is_not_run(folder: Path, fails: Fails) -> None:
     np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
-    fails(capsys, [*ENCRYPT, "objects.npy", "out"], "cannot read objects.npy")
+    fails([*ENCRYPT, "objects.npy", "out"], "cannot read objects.npy")
 
 
-def test_a_table_of_strings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_of_strings(folder: Path, fails: Fails) -> None:
     np.save("strings.npy", np.array(["a"]))
-    fails(capsys, [*ENCRYPT, "strings.npy", "out"], "dtype")
+    fails([*ENCRYPT, "strings.npy", "out"], "dtype")
 
 
-def test_missing_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, [*ENCRYPT, "absent.csv", "out"], "absent.csv")
-    fails(capsys, ["encrypt", "--key", "absent", "table.csv", "out"], "absent")
-    fails(capsys, [*DECRYPT, "absent", "out.csv"], "absent")
+def test_missing_files(folder: Path, fails: Fails) -> None:
+    fails([*ENCRYPT, "absent.csv", "out"], "absent.csv")
+    fails(["encrypt", "--key", "absent", "table.csv", "out"], "absent")
+    fails([*DECRYPT, "absent", "out.csv"], "absent")
 
 
-def test_nothing_is_overwritten_unasked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_overwritten_unasked(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
     Path("out").write_text("precious")
-    fails(capsys, [*ENCRYPT, "table.csv", "out"], "exists", "--overwrite")
+    fails([*ENCRYPT, "table.csv", "out"], "exists", "--overwrite")
     assert Path("out").read_text() == "precious"
     assert main([*ENCRYPT, "table.csv", "out", "--overwrite"]) == 0
     Path("back.csv").write_text("precious")
     capsys.readouterr()
-    fails(capsys, [*DECRYPT, "out", "back.csv"], "exists")
+    fails([*DECRYPT, "out", "back.csv"], "exists")
     assert main([*DECRYPT, "out", "back.csv", "--overwrite"]) == 0
 
 
-def test_wrong_passphrase(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_passphrase(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
     assert main([*ENCRYPT, "table.csv", "out"]) == 0
     capsys.readouterr()
     Path("pass").write_text("incorrect donkey\n")
-    err = fails(capsys, [*DECRYPT, "out", "back.csv"], "the passphrase is wrong or the file was changed")
+    err = fails([*DECRYPT, "out", "back.csv"], "the passphrase is wrong or the file was changed")
     assert "donkey" not in err
     assert not Path("back.csv").exists()
 
 
-def test_insecure_keys_need_the_word(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, ["encrypt", "--key", "key.pub", "table.csv", "out"], "512 bits")
-    fails(capsys, ["decrypt", "--key", "key", "--passphrase-file", "pass", "table.csv", "o.csv"], "512 bits")
+def test_insecure_keys_need_the_word(folder: Path, fails: Fails) -> None:
+    fails(["encrypt", "--key", "key.pub", "table.csv", "out"], "512 bits")
+    fails(["decrypt", "--key", "key", "--passphrase-file", "pass", "table.csv", "o.csv"], "512 bits")
 
 
-def test_corrupted_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_corrupted_files(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
     assert main([*ENCRYPT, "table.csv", "out"]) == 0
     capsys.readouterr()
     for name, argv in (
@@ -384,30 +343,30 @@ def test_corrupted_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
             changed = bytearray(original)
             changed[place] ^= 0x40
             Path(name).write_bytes(changed)
-            fails(capsys, argv)
+            fails(argv)
             Path(name).write_bytes(original[:place])
-            fails(capsys, argv)
+            fails(argv)
         Path(name).write_bytes(original)
     assert main([*DECRYPT, "out", "back.csv"]) == 0
 
 
-def test_key_files_confused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_key_files_confused(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
     assert main([*ENCRYPT, "table.csv", "out"]) == 0
     capsys.readouterr()
     wrong = ["decrypt", "--insecure", "--key", "key.pub", "out", "back.csv"]
-    fails(capsys, wrong, "it is a public key, the keystore is needed")
-    fails(capsys, ["encrypt", "--key", "table.csv", "table.csv", "out2"], "cannot read table.csv as a key")
-    fails(capsys, ["encrypt", "--insecure", "--key", "out", "table.csv", "out2"], "cannot read out as a key")
+    fails(wrong, "it is a public key, the keystore is needed")
+    fails(["encrypt", "--key", "table.csv", "table.csv", "out2"], "cannot read table.csv as a key")
+    fails(["encrypt", "--insecure", "--key", "out", "table.csv", "out2"], "cannot read out as a key")
 
 
 def test_an_array_of_another_key(
-    folder: Path, keys: tuple[PublicKey, SecretKey], capsys: pytest.CaptureFixture[str]
+    folder: Path, keys: tuple[PublicKey, SecretKey], capsys: pytest.CaptureFixture[str], fails: Fails
 ) -> None:
     other, _ = paillier.generate_insecure_keypair(512)
     Path("key.pub").write_bytes(other.to_bytes())
     assert main([*ENCRYPT, "table.csv", "out"]) == 0
     capsys.readouterr()
-    fails(capsys, [*DECRYPT, "out", "back.csv"], other.fingerprint, keys[0].fingerprint)
+    fails([*DECRYPT, "out", "back.csv"], other.fingerprint, keys[0].fingerprint)
 
 
 # -- inspect -----------------------------------------------------------------------------------------------
@@ -461,118 +420,13 @@ def test_inspect_a_secret_key_in_the_clear(
     assert "SECRET KEY WITHOUT PROTECTION" in capsys.readouterr().out
 
 
-def test_inspect_what_is_not_ours(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, ["inspect", "table.csv"], "cannot tell what table.csv is")
+def test_inspect_what_is_not_ours(folder: Path, fails: Fails) -> None:
+    fails(["inspect", "table.csv"], "cannot tell what table.csv is")
     Path("empty").touch()
-    fails(capsys, ["inspect", "empty"], "cannot tell")
-    fails(capsys, ["inspect", "absent"], "absent")
-    fails(capsys, ["inspect", "."], "Is a directory")
+    fails(["inspect", "empty"], "cannot tell")
+    fails(["inspect", "absent"], "absent")
+    fails(["inspect", "."], "Is a directory")
     Path("half").write_bytes(Path("key").read_bytes()[:50])
-    fails(capsys, ["inspect", "half"], "truncated")
+    fails(["inspect", "half"], "truncated")
     Path("half").write_bytes(Path("key.pub").read_bytes()[:50])
-    fails(capsys, ["inspect", "half"], "cannot read")
-
-
-# -- demo --------------------------------------------------------------------------------------------------
-
-TINY = ["demo", "--device", "reference", "--insecure", "--key-bits", "256", "--rows", "80", "--batch", "40"]
-
-
-def test_demo(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = [*TINY, "--epochs", "2", "--features-guest", "2", "--features-host", "3", "--plot", "curves.png"]
-    assert main(argv) == 0
-    out, err = capsys.readouterr()
-    assert "AUC on 20 held-out rows" in out
-    assert "INSECURE" in out
-    assert err == ""  # no terminal, no progress
-    assert Path("curves.png").read_bytes().startswith(b"\x89PNG")
-    fails(capsys, argv, "curves.png: the file exists")
-    assert main([*argv[:-2], "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert round(result["auc"]["encrypted"], 4) == round(result["auc"]["floats"], 4)
-    assert result["options"]["features_host"] == 3
-    assert result["operations"]["matmul_terms"] == (3 + 1 + 3) * 80 * 2
-
-
-def test_demo_user_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, ["demo", "--key-bits", "1024", "--device", "reference"], "floor")
-    fails(capsys, [*TINY, "--epochs", "0"], "epochs = 0")
-    fails(capsys, [*TINY, "--features-host", "40"], "would determine the other party's values")
-    fails(capsys, [*TINY, "--plot", "nowhere/curves.png"], "no folder")
-
-
-def test_demo_without_its_extra(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    fails(capsys, ["demo", "--device", "reference"], "pip install hecore[demo]")
-
-
-def test_a_missing_matplotlib_is_found_before_the_training(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    fails(capsys, [*TINY, "--rows", str(10**9), "--plot", "curves.png"], "matplotlib", "pip install hecore[demo]")
-
-
-# -- terminal ----------------------------------------------------------------------------------------------
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_draws_on_a_terminal_and_wipes_itself() -> None:
-    terminal = Terminal()
-    with cli._Progress(Namespace(quiet=False), terminal) as progress:
-        for done in range(1, 5):
-            progress.show("encrypting", done, 4)
-    text = terminal.getvalue()
-    assert f"encrypting [{'#' * 30}] 4/4" in text
-    assert text.endswith("\r\x1b[K")
-    assert "\n" not in text
-
-
-@pytest.mark.parametrize(("quiet", "stream"), [(True, Terminal()), (False, io.StringIO())])
-def test_progress_is_silent_where_nobody_looks(quiet: bool, stream: io.StringIO) -> None:
-    with cli._Progress(Namespace(quiet=quiet), stream) as progress:
-        progress.show("encrypting", 4, 4)
-    assert stream.getvalue() == ""
-
-
-# -- as a process ------------------------------------------------------------------------------------------
-
-
-def test_as_a_module_and_light_to_import() -> None:
-    code = (
-        "import sys, hecore.cli; code = hecore.cli.main(['devices', '--json']);"
-        "heavy = {'numba', 'sklearn', 'matplotlib', 'cupy', 'pyopencl'} & set(sys.modules);"
-        "sys.exit(f'loaded {heavy}' if heavy else code)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    done = subprocess.run([sys.executable, "-m", "hecore", "inspect", "/"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("hecore: ")
-
-
-def test_a_reader_that_leaves_is_no_traceback() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    with os.fdopen(write, "wb") as pipe:
-        done = subprocess.run(
-            [sys.executable, "-m", "hecore", "devices"], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert (done.returncode, done.stderr) == (1, "")
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=100), st.booleans())
-def test_any_bytes_are_a_table_or_an_error(data: bytes, integers: bool) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("table.csv", "table.npy"):
-            path = Path(folder, name)
-            path.write_bytes(data if name.endswith("csv") else b"\x93NUMPY\x01\x00" + data)
-            with contextlib.suppress(HecoreError):
-                assert cli._read_table(path, integers=integers).size
+    fails(["inspect", "half"], "cannot read")
