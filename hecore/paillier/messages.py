@@ -123,19 +123,18 @@ def to_messages(magnitudes: Limbs, negative: Flags, n: int, limbs: int) -> Limbs
     return np.where(negative[..., None], subtract_from(n, wide), wide)
 
 
-def from_messages(messages: Limbs, n: int, limit: int) -> tuple[Limbs, Flags, Flags]:
-    """Residues in [0, n) -> (magnitudes, negative, out_of_band): signed integers in [-limit, limit].
+def from_messages(messages: Limbs, n: int, limit: int) -> tuple[Limbs, Flags]:
+    """Residues in [0, n) -> (magnitudes, negative): signed integers in [-limit, n - limit).
 
-    Elements flagged `out_of_band` lie in the guard band around n/2 and have no meaning.
+    What lies in the guard band around n/2 comes out with a magnitude above `limit`.
     """
     shape, limbs = messages.shape[:-1], messages.shape[-1]
     if math.prod(shape) <= _FEW:
         signed = [m - n if m >= n - limit else m for m in ints_from_limbs(messages)]
-        return *from_ints(signed, shape, limbs), np.array([s > limit for s in signed], dtype=np.bool_).reshape(shape)
-    not_negative = less_than(messages, limit + 1)
+        return from_ints(signed, shape, limbs)
     negative = ~less_than(messages, n - limit)
     magnitudes = np.where(negative[..., None], subtract_from(n, messages), messages)
-    return magnitudes, negative, ~(not_negative | negative)
+    return magnitudes, negative
 
 
 def split_floats(values: NDArray[np.float64]) -> tuple[NDArray[np.uint64], Int64s, Flags]:

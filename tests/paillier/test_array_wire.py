@@ -216,6 +216,32 @@ def test_ciphertexts_out_of_range(keys: Keys) -> None:
             EncryptedArray.from_bytes(write(keys, shape=(3,), residues=residues), keys[0])
 
 
+def test_packed_fields_that_contradict_each_other(keys: Keys) -> None:
+    """Each field of a packed array changed alone: the layout, the bound, the kind of number."""
+    packed = Packing(5, 3, slots=4).encrypt(keys[0], [[1, -2, 31, 4, 5]])
+    head = struct.Struct("<BBIIIQqq")
+    payload = payload_of(packed.to_bytes())
+    fields = head.unpack_from(payload)
+    bound = wire.pack_integer(packed.slot_bound)
+    rest = payload[head.size + len(bound) :]
+
+    def forged(**changes: Any) -> bytes:
+        names = ("version", "flags", "slot_bits", "guard_bits", "slots", "length", "declared", "exponent")
+        values = [changes.get(name, value) for name, value in zip(names, fields, strict=True)]
+        part = wire.pack_integer(changes.get("bound", packed.slot_bound)) + rest
+        return framed(keys, head.pack(*values) + part, wire.Kind.PACKED_ARRAY)
+
+    np.testing.assert_array_equal(keys[1].decrypt(PackedArray.from_bytes(forged(), keys[0])), [[1, -2, 31, 4, 5]])
+    for changes in (
+        {"version": 2}, {"flags": 4}, {"flags": 2}, {"slot_bits": 0}, {"slot_bits": 6}, {"guard_bits": 4}, {"slots": 0},
+        {"slots": 3}, {"slots": 1000}, {"length": 0}, {"length": 4}, {"length": 9}, {"length": 2**64 - 1},
+        {"exponent": 1}, {"flags": 1, "exponent": 2**40}, {"flags": 2, "declared": 2**40}, {"bound": 30}, {"bound": 32},
+        {"bound": 1 << 9},
+    ):  # fmt: skip
+        with pytest.raises(SerializationError, match="packed"):
+            PackedArray.from_bytes(forged(**changes), keys[0])
+
+
 def test_kinds_and_keys_do_not_mix(keys: Keys, frame: bytes, packed_frame: bytes) -> None:
     other_key, _ = generate_insecure_keypair(128)
     with pytest.raises(KeyMismatchError):

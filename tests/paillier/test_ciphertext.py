@@ -451,7 +451,19 @@ def test_results_remember_that_they_are_deterministic(insecure_keys: Keys, ints:
     x = ints[0]
     assert x.randomised
     assert x.reshape(-1).T[1:].randomised
-    for result in (x + x, x + 1, x * 2, -x, x.sum(), x @ np.ones(4, np.int8), x[[0, 1]], x[INTS[0] < 0], x - 1):
+    for result in (
+        x + x,
+        x + 1,
+        x * 2,
+        -x,
+        x.sum(),
+        x.take([1, 0], 0),
+        x.repeat([0, 2, 1], 0),
+        x @ np.ones(4, np.int8),
+        x[[0, 1]],
+        x[INTS[0] < 0],
+        x - 1,
+    ):
         assert not result.randomised
         fresh = result.rerandomize()
         assert fresh.randomised

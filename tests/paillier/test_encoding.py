@@ -124,6 +124,11 @@ def test_mixed_python_numbers_stay_exact() -> None:
     assert exact(encode(np.array([0.1, 3], dtype=np.longdouble))) == [Fraction(0.1), 3]
 
 
+def test_fractions_of_numpy_integers_do_not_wrap() -> None:
+    small: Any = np.int8
+    assert exact(encode([Fraction(small(100), small(8))])) == [Fraction(25, 2)]
+
+
 @pytest.mark.parametrize("values", [2**63 + 1, [2**64, 0], [2**63 + 5, -1], np.array([10**30], dtype=object)])
 def test_big_integers_need_a_declared_size(values: Any) -> None:
     with pytest.raises(PlaintextRangeError, match=r"Integers\(bits=...\)"):

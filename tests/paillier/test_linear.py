@@ -90,6 +90,17 @@ def test_any_sum_of_ordinary_floats_is_exact(keys: Keys, values: list[float]) ->
     check(keys, keys[0].encrypt(values).sum(), sum(Fraction(v) for v in values))
 
 
+def test_rescaling(keys: Keys) -> None:
+    x = keys[0].encrypt([3, -5], encoding=FixedPoint(-4, bits=20))
+    finer = linear.rescale(x, -14)
+    check(keys, finer, [3, -5])
+    assert finer.bound == x.bound << 10
+    assert finer.headroom_bits == x.headroom_bits - 10
+    assert not finer.randomised
+    with pytest.raises(HeadroomError, match="align"):
+        linear.rescale(x, -2000)
+
+
 def test_mean_is_the_sum_times_the_nearest_double(keys: Keys) -> None:
     x = keys[0].encrypt(CUBE)
     check(keys, x.mean(axis=0), exact(CUBE).sum(axis=0) / 2)
