@@ -32,6 +32,13 @@ class Modulus:
         return cls(root * root, cls(root))
 
     @cached_property
+    def _hash(self) -> int:
+        return hash((self.value, self.square_of))
+
+    def __hash__(self) -> int:
+        return self._hash  # moduli key every cache; hashing thousands of bits each time would show
+
+    @cached_property
     def bits(self) -> int:
         return self.value.bit_length()
 

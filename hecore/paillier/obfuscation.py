@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hecore.paillier.keys import PublicKey, SecretKey
 
 SMALL_TABLE_BYTES = 1 << 20
+SMALL_BATCH = 8
 LARGE_TABLE_AFTER = 4096
 """Values after which the backend's own, larger table is built: about as many as save what it costs (2048-bit keys on
 the CPU: a tenth of a second, for a third of each later value)."""
@@ -61,16 +62,17 @@ class FixedBase:
         """Build the large table now: for long runs, and to time it apart."""
         if self._large is None:
             self._large = self._build(None)
-            self._small = None
 
     def _table(self, count: int) -> FixedBaseTable:
+        """A few values at once read less of a small table than of a large one, whatever has been built."""
         self._asked += count
         if self._asked > LARGE_TABLE_AFTER:
             self.prepare()
-        table = self._large or self._small
-        if table is None:
-            table = self._small = self._build(SMALL_TABLE_BYTES)
-        return table
+        if self._large is not None and count > SMALL_BATCH:
+            return self._large
+        if self._small is None:
+            self._small = self._build(SMALL_TABLE_BYTES)
+        return self._small
 
     def _build(self, memory_budget: int | None) -> FixedBaseTable:
         return self._backend.fixed_base_table(

@@ -48,7 +48,9 @@ def scratch_vectors(count: int) -> Vectors:
 
 
 def empty_rows(count: int, words: int) -> Vectors:
-    """(count, words) with rows at 64-byte boundaries (`words` is a multiple of 8)."""
+    """(count, words); rows at 64-byte boundaries where there are enough of them to matter."""
+    if count <= LANES:
+        return np.empty((count, words), dtype=np.uint64)
     raw = np.empty(count * words + 8, dtype=np.uint64)
     start = (-raw.ctypes.data // 8) % 8
     return raw[start : start + count * words].reshape(count, words)

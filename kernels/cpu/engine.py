@@ -67,6 +67,9 @@ class Engine:
 
     def _run(self, kernel: Any, count: int, length: int, *arguments: Any, extra: int = 0, step: int = 1) -> None:
         """kernel(*arguments, first, last, scratch) over the lane groups of `count` elements."""
+        if 0 < count <= LANES:  # one group: no shares to cut
+            kernel(*arguments, 0, 1, scratch_vectors(batch.scratch_size(length) + extra))
+            return
 
         def task(first: int, last: int) -> None:
             kernel(*arguments, first, last, scratch_vectors(batch.scratch_size(length) + extra))
@@ -106,10 +109,11 @@ class Engine:
 
     def multiply(self, context: Context, a: Rows, b: Rows) -> Rows:
         same = a is b
-        a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)  # kernels take the row length for the row step
+        if not (a.flags.c_contiguous and b.flags.c_contiguous):  # kernels take the row length for the row step
+            a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
         out = empty_rows(len(a), context.row_words)
         arguments = (out, a, b, same, context.constants, context.length, context.kind)
-        self._run(batch.multiply_arrays, len(out), context.length, *arguments)
+        self._run(batch.multiply_arrays, len(a), context.length, *arguments)
         return out
 
     def encode(self, context: Context, messages: Limbs, times: Rows | None) -> Rows:
