@@ -12,12 +12,15 @@ import gmpy2
 import numpy as np
 import pytest
 
+import hecore
 from hecore import errors
 from hecore.compat import phe
 from hecore.compat.phe import EncodedNumber, EncryptedNumber, PaillierPrivateKey, PaillierPublicKey, paillier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hecore.backends.protocol import IntegerBackend
 
 Keys = tuple[PaillierPublicKey, PaillierPrivateKey]
 
@@ -48,6 +51,29 @@ def test_obfuscators_are_fresh_and_of_full_size() -> None:
     assert len(seen) == 50
     assert max(seen).bit_length() > 500
     assert {private_key.raw_decrypt(c) for c in seen} == {1}
+
+
+def test_decryption_settles_on_what_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    public_key, private_key = phe.generate_paillier_keypair(n_length=1024)
+    decryptor, x = private_key._decryptor, public_key.encrypt(5)
+    used: list[object] = []
+    on_backend = decryptor._on
+
+    def spy(backend: IntegerBackend, ciphertext: Any) -> int:
+        used.append(backend)
+        return on_backend(backend, ciphertext)
+
+    monkeypatch.setattr(decryptor, "_on", spy)
+    with hecore.use("reference") as backend:
+        trials = phe._engine.WARM_UP
+        assert [private_key.decrypt(x) for _ in range(2 * trials)] == [5] * 2 * trials
+        assert used == [backend] * trials
+        assert all(seconds > 0 for seconds in decryptor._seconds.values())
+        for integers, other, expected in ((1.0, 2.0, []), (2.0, 1.0, [backend])):
+            used.clear()
+            decryptor._seconds = {None: integers, backend: other}
+            assert private_key.decrypt(x) == 5
+            assert used == expected
 
 
 def test_a_real_size_uses_the_current_backend_after_a_few_calls() -> None:

@@ -9,7 +9,9 @@ time; `hecore.paillier` encodes in constant time.
 
 from __future__ import annotations
 
+import math
 import secrets
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -93,7 +95,11 @@ _living: WeakValueDictionary[tuple[int, int | None], Obfuscators] = WeakValueDic
 
 
 class Decryptor:
-    """Ciphertexts to integers in [0, n), by CRT (Paillier 1999, section 7)."""
+    """Ciphertexts to integers in [0, n), by CRT (Paillier 1999, section 7).
+
+    Which is faster for one value, GMP or the backend, depends on the machine (AVX-512 or not), so that the first calls
+    on either are timed. Both are constant time; only sizes decide.
+    """
 
     def __init__(self, p: int, q: int) -> None:
         self.crt = CrtModulus(p, q)
@@ -104,20 +110,39 @@ class Decryptor:
             for prime, h in ((p, self.crt.h_p), (q, self.crt.h_q))
         )
         self._power = powmod_secret if security_bits(self._n.bit_length()) else powmod
-        self._on_backend = BACKEND_BITS <= self._n.bit_length() <= MAX_KEY_BITS
-        self._calls = 0
+        self._may_use_backend = BACKEND_BITS <= self._n.bit_length() <= MAX_KEY_BITS
+        self._calls: dict[IntegerBackend | None, int] = {}  # None: integers
+        self._seconds: dict[IntegerBackend | None, float] = {}
 
     def __call__(self, ciphertext: Any) -> int:
         """The message of a ciphertext, any integer. Raises CiphertextError for one that is no unit modulo n."""
         if gcd(ciphertext, self._n) != 1:
             raise CiphertextError("cannot decrypt: the ciphertext shares a factor with n, no encryption does")
-        if self._on_backend:
-            self._calls += 1
-            if self._calls > WARM_UP:
-                modulus = self.crt.n_squared
-                backend = registry.current()
-                residues = backend.upload(limbs_from_ints([ciphertext % modulus.value], modulus.limbs), modulus)
-                return ints_from_limbs(backend.decrypt(residues, self.crt))[0]
+        if not self._may_use_backend:
+            return self._on_integers(ciphertext)
+        if self._calls.get(None, 0) < WARM_UP:
+            return self._timed(ciphertext, None)
+        backend = registry.current()
+        if self._calls.get(backend, 0) < WARM_UP:
+            return self._timed(ciphertext, backend)
+        if self._seconds.get(backend, 0.0) <= self._seconds.get(None, math.inf):
+            return self._on(backend, ciphertext)
+        return self._on_integers(ciphertext)
+
+    def _timed(self, ciphertext: Any, backend: IntegerBackend | None) -> int:
+        start = time.perf_counter()
+        message = self._on_integers(ciphertext) if backend is None else self._on(backend, ciphertext)
+        seconds = time.perf_counter() - start
+        self._calls[backend] = self._calls.get(backend, 0) + 1
+        self._seconds[backend] = min(seconds, self._seconds.get(backend, math.inf))
+        return message
+
+    def _on(self, backend: IntegerBackend, ciphertext: Any) -> int:
+        modulus = self.crt.n_squared
+        residues = backend.upload(limbs_from_ints([ciphertext % modulus.value], modulus.limbs), modulus)
+        return ints_from_limbs(backend.decrypt(residues, self.crt))[0]
+
+    def _on_integers(self, ciphertext: Any) -> int:
         ciphertext = mpz(ciphertext)
         (p, p_minus_1, p_squared, h_p), (q, q_minus_1, q_squared, h_q) = self._halves
         m_p = (self._power(ciphertext % p_squared, p_minus_1, p_squared) - 1) // p * h_p % p
