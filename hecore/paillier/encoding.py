@@ -217,9 +217,10 @@ class Encoded:
 
     def at_exponent(self, exponent: int | Int64s) -> Encoded:
         """The same numbers at an exponent that is nowhere larger than their own."""
-        if self.encoding.exponent is exponent:
+        own = self.encoding.exponent
+        if isinstance(own, int) and isinstance(exponent, int) and own == exponent:
             return self
-        shift = self.encoding.exponent - np.asarray(exponent, dtype=np.int64)
+        shift = own - np.asarray(exponent, dtype=np.int64)
         most = int(np.max(shift))
         if most == 0 and not np.any(shift):
             return self

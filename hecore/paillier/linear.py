@@ -39,9 +39,10 @@ def rescale(x: EncryptedArray, exponent: int | Int64s) -> EncryptedArray:
     Exact. Exponents are public, so all elements with the same difference share one public power. An exponent per
     element has the shape of x.
     """
-    if x.encoding.exponent is exponent:
+    own = x.encoding.exponent
+    if isinstance(own, int) and isinstance(exponent, int) and own == exponent:
         return x
-    shift = np.asarray(x.encoding.exponent, dtype=np.int64) - exponent
+    shift = np.asarray(own, dtype=np.int64) - exponent
     most = int(shift.max())
     if most == 0:
         return x
@@ -155,7 +156,8 @@ def add_plain(x: EncryptedArray, plain: Encoded, *, minus: bool = False) -> Encr
     encoding = _combined(x.encoding, plain.encoding, exponent, shape)
     x = _align(negate(x) if minus else x, exponent, shape)
     plaintexts = plain.at_exponent(exponent).messages(root_of(x.public_key.n_squared))
-    plaintexts = np.broadcast_to(plaintexts, (*shape, plaintexts.shape[-1]))
+    if plaintexts.shape[:-1] != shape:
+        plaintexts = np.broadcast_to(plaintexts, (*shape, plaintexts.shape[-1]))
     residues = x.residues.backend.encode(plaintexts, x.public_key.n_squared, times=x.residues)
     count("add", residues.size)
     return x.derived(residues, encoding, bound)
