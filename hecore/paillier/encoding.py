@@ -323,7 +323,8 @@ def encode(values: object, choice: EncodingChoice | None = None, default: Encodi
         raise ShapeError(f"cannot encode an empty array: its shape is {array.shape}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise PlaintextRangeError("cannot encode NaN or an infinity")
-    if choice is None and not are_ints(array):
+    is_public = is_public and choice is None
+    if choice is None and not is_public and not are_ints(array):
         choice = default or _default_floats(array, int64_rule)
     # A scalar goes as an array of one: NumPy warns of the wrap-around of scalars, which is wanted here.
     flat = array if array.ndim else array.reshape(1)

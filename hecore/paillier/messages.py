@@ -23,6 +23,7 @@ Int64s = NDArray[np.int64]
 MANTISSA_BITS = 53  # of an IEEE 754 binary64
 _FEW = 16
 _SMALLEST_NORMAL_EXPONENT = -1021  # frexp exponent of the smallest normal binary64
+_VANISHING_EXPONENT = -1076  # frexp exponents up to here round to zero
 
 
 def resize(magnitudes: Limbs, limbs: int) -> Limbs:
@@ -214,7 +215,9 @@ def to_floats(magnitudes: Limbs, negative: Flags, exponents: int | Int64s) -> ND
         out = np.asarray(np.ldexp(word.astype(np.float64), scale)).reshape(shape)
         out = np.where(negative, -out, out)
     # A subnormal result would be rounded twice: those few go through exact rationals, one by one.
-    tiny = (scale + LIMB_BITS < _SMALLEST_NORMAL_EXPONENT) & (high != 0)
+    # Below half of the smallest subnormal, 2**-1075, the zero that stands there already is right.
+    reach = scale + LIMB_BITS
+    tiny = (reach < _SMALLEST_NORMAL_EXPONENT) & (reach > _VANISHING_EXPONENT) & (high != 0)
     if tiny.any():
         powers = np.broadcast_to(np.asarray(exponents, dtype=np.int64), shape)[tiny]
         exact = to_fractions(to_ints(magnitudes[tiny], negative[tiny]), powers.tolist())

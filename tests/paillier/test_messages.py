@@ -126,6 +126,9 @@ def test_grid_rounds_half_to_even(values: list[float], exponent: int, bits: int)
 @fast
 @given(integers, st.booleans(), st.integers(-1500, 650))
 @example([(1 << 53) + 1, (1 << 54) + 2, (1 << 54) + 3, (1 << 118) + (1 << 65), (1 << 118) + (1 << 65) + 1], False, 0)
+@example([(1 << 1), (1 << 1) + 1, 1, 3, 4], False, -1076)  # around half of the smallest subnormal
+@example([(1 << 120) + 1, (1 << 120) - 1, 1 << 120, 1 << 119, (1 << 121) - 1], True, -1195)
+@example([1, 5], True, -(1 << 20))
 @example([(1 << 54) + 2, (1 << 300) + (1 << 246), 1, 3], True, -1128)  # halfway cases among the subnormals
 def test_to_floats_rounds_once(values: list[int], minus: bool, exponent: int) -> None:
     negative = np.full(len(values), minus)
