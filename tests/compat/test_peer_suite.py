@@ -27,6 +27,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
+@pytest.mark.slow
 def test_the_runner_fails_where_nothing_runs(tmp_path: Path) -> None:
     """An empty collection, or one test too few, must not pass for success."""
     code = f"""

@@ -99,20 +99,21 @@ class EncodedNumber:
         Raises PlaintextRangeError (a ValueError) where `encoding` is not below n, PlaintextOverflowError (an
         OverflowError) where it lies in the overflow band or the result is too large for a float.
         """
-        int_rep, exponent, key = self.encoding, self.exponent, self.public_key
+        int_rep, key = self.encoding, self.public_key
         if int_rep > key.max_int:
             int_rep -= key.n
             if int_rep >= 0:
                 raise PlaintextRangeError("cannot decode an integer that is not below n")
-        if int_rep < -key.max_int:
+        if int_rep < 0 and -int_rep > key.max_int:
             raise PlaintextOverflowError("cannot decode: an operation overflowed, the number is beyond n/3")
-        if exponent == 0:
+        exponent = self.exponent
+        if not exponent:
             return int_rep
-        base: int = self.BASE
         try:
-            if exponent > 0:
-                return int_rep * base**exponent  # type: ignore[no-any-return]
-            return int_rep / base**-exponent  # type: ignore[no-any-return]  # Python rounds correctly
+            if exponent < 0:
+                # Python rounds a quotient of integers correctly.
+                return int_rep / self.BASE**-exponent  # type: ignore[no-any-return]
+            return int_rep * int(self.BASE**exponent)
         except OverflowError:
             raise PlaintextOverflowError("cannot decode: the result is too large for a float") from None
 

@@ -87,7 +87,7 @@ class PaillierPublicKey:
             warn_if_small(self.n.bit_length(), stacklevel=2)
 
     def _set(self, n: int) -> None:
-        if n < MIN_MODULUS or n % 2 == 0:
+        if n < MIN_MODULUS or not n & 1:
             raise MalformedKeyError(f"cannot use a modulus that is even or below {MIN_MODULUS}")
         self.g = n + 1
         self.n = n
