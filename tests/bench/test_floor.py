@@ -20,10 +20,11 @@ def test_products_by_hand() -> None:
     assert (squaring.executed, squaring.schoolbook) == (7 * L**2 + 3 * L, schoolbook)
 
 
-def test_power_by_hand() -> None:
+@pytest.mark.parametrize("secret", [False, True])
+def test_power_by_hand(secret: bool) -> None:
     # 15 bits in 8 windows of 2: a square and a cube for the table, then 7 times 2 squarings and a product.
     # The square of a 100-bit root has 4 digits.
-    assert floor.power(100, 15).schoolbook == (2 + 7 * 3) * 4 * 4**2
+    assert floor.power(100, 15, secret=secret).schoolbook == (2 + 7 * 3) * 4 * 4**2
 
 
 def test_encryption_by_hand() -> None:
