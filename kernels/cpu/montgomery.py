@@ -287,7 +287,10 @@ def make_reduce(rows: int) -> Any:
 
 
 def make_multiply(rows: int) -> Any:
-    """multiply(acc, a, b, n, k0, m, L): acc (L columns in) <- (acc + a*b + m*n)/R in columns L .. 2L-1; m kept."""
+    """multiply(acc, a, b, n, k0, m, L): acc (L columns in) <- (acc + a*b + m*n)/R in columns L .. 2L-1; m kept.
+
+    L > rows here and in `make_multiply_two`: the last pass carries into a column that an earlier one has begun.
+    """
 
     @intrinsic
     def multiply(_t: Any, acc: Any, a: Any, other: Any, n: Any, k0: Any, m: Any, length: Any) -> Any:
