@@ -157,6 +157,8 @@ def _passes_rounds(n: int) -> bool:
         return bool(integers.gmpy2.is_prime(n, 1)) if integers.gmpy2 is not None else is_prime(n)
     twos = (n - 1 & 1 - n).bit_length() - 1
     odd = (n - 1) >> twos
+    if _is_witness(2, n, odd, twos):  # nearly every composite ends here, and powers of 2 are the cheapest
+        return False
     return not any(_is_witness(2 + random_below(n - 3), n, odd, twos) for _ in range(_rounds_for_random(bits)))
 
 
