@@ -48,12 +48,12 @@ Value = Any  # an LLVM value; llvmlite ships no types
 Window = list[Value]  # digits j, j-1, ..., j-ROWS of an operand; None outside its range
 
 
-def _i64(value: int) -> Value:
+def i64(value: int) -> Value:
     return ir.Constant(I64, value)
 
 
 @contextmanager
-def _loop(b: ir.IRBuilder, start: Value, stop: Value, step: int) -> Iterator[Value]:
+def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int) -> Iterator[Value]:
     """for index in range(start, stop, step)"""
     slot = cgutils.alloca_once_value(b, start)
     head, body, done = (b.append_basic_block(name) for name in ("head", "body", "done"))
@@ -63,13 +63,13 @@ def _loop(b: ir.IRBuilder, start: Value, stop: Value, step: int) -> Iterator[Val
     b.cbranch(b.icmp_signed("<", index, stop), body, done)
     b.position_at_end(body)
     yield index
-    b.store(b.add(index, _i64(step)), slot)
+    b.store(b.add(index, i64(step)), slot)
     b.branch(head)
     b.position_at_end(done)
 
 
 def _offset(b: ir.IRBuilder, address: Value, vectors: Value) -> Value:
-    return b.add(address, b.mul(vectors, _i64(VECTOR_BYTES)))
+    return b.add(address, b.mul(vectors, i64(VECTOR_BYTES)))
 
 
 @dataclass
@@ -129,7 +129,7 @@ class _Pass:
         def step(index: Value, count: int) -> None:
             windows = [[None, *(b.load(slot) for slot in group)] for group in slots]
             for u in range(count):
-                j = b.add(index, _i64(u))
+                j = b.add(index, i64(u))
                 for window, address in zip(windows, self.operands, strict=True):
                     window[0] = emit_load(b, address, j)
                 emit_store(b, acc, j, self.column(emit_load(b, acc, j), factors, windows))
@@ -138,15 +138,15 @@ class _Pass:
                 for slot, digit in zip(group, window[1:], strict=True):
                     b.store(digit, slot)
 
-        span = b.sub(self.length, _i64(start))
-        whole = b.sub(self.length, b.srem(span, _i64(rows)))
-        with _loop(b, _i64(start), whole, rows) as index:
+        span = b.sub(self.length, i64(start))
+        whole = b.sub(self.length, b.srem(span, i64(rows)))
+        with loop(b, i64(start), whole, rows) as index:
             step(index, rows)
-        with _loop(b, whole, self.length, 1) as index:
+        with loop(b, whole, self.length, 1) as index:
             step(index, 1)
         windows: list[Window] = [[None, *(b.load(slot) for slot in group)] for group in slots]
         for u in range(rows):
-            j = b.add(self.length, _i64(u))
+            j = b.add(self.length, i64(u))
             emit_store(b, acc, j, self.column(constant(0) if fresh else emit_load(b, acc, j), factors, windows))
             windows = [[None, *window[:-1]] for window in windows]
 
@@ -169,7 +169,7 @@ def _emit_sum_of_products(
 ) -> None:
     one_pass = _Pass(b, rows, length, [other for _, other in pairs] + [n])
     k0 = emit_load(b, k0_address, 0)
-    zero = _i64(0)
+    zero = i64(0)
 
     def choose(columns: list[Value], row: Value) -> tuple[list[list[Value]], list[Value], Value]:
         factors = [one_pass.digits(a, row, rows) for a, _ in pairs]
@@ -201,7 +201,7 @@ def _emit_sum_of_products(
         for group, window in zip(slots, windows, strict=True):
             for slot, digit in zip(group, window[1:], strict=True):
                 b.store(digit, slot)
-        _, m, next_carry = choose(columns, b.add(row, _i64(rows)))
+        _, m, next_carry = choose(columns, b.add(row, i64(rows)))
         one_pass.sweep(at, factors, slots, 2 * rows, fresh=fresh)
         for slot, digit in zip(m_slots, m, strict=True):
             b.store(digit, slot)
@@ -210,14 +210,14 @@ def _emit_sum_of_products(
     _, m, carry = choose([emit_load(b, acc, j) for j in range(rows)], zero)
     m_slots = [cgutils.alloca_once_value(b, digit) for digit in m]
     carry_slot = cgutils.alloca_once_value(b, carry)
-    with _loop(b, zero, b.sub(length, _i64(rows)), rows) as row:
+    with loop(b, zero, b.sub(length, i64(rows)), rows) as row:
         run(row, last=False)
-    run(b.sub(length, _i64(rows)), last=True)
+    run(b.sub(length, i64(rows)), last=True)
 
 
 def _emit_product(b: ir.IRBuilder, rows: int, acc: Value, a: Value, other: Value, length: Value) -> None:
     one_pass = _Pass(b, rows, length, [other])
-    with _loop(b, _i64(0), length, rows) as row:
+    with loop(b, i64(0), length, rows) as row:
         factors = [one_pass.digits(a, row, rows)]
         slots = [[cgutils.alloca_once_value(b, constant(0)) for _ in range(rows)]]
         for slot in slots[0]:
@@ -242,7 +242,7 @@ def _emit_square(b: ir.IRBuilder, rows: int, acc: Value, a: Value, length: Value
                     y = emit_mul_hi(b, y, digits[r], digits[w - 1 - r])
             emit_store(b, at, w, b.add(x, y))
 
-    with _loop(b, _i64(0), b.sub(length, _i64(rows)), rows) as row:
+    with loop(b, i64(0), b.sub(length, i64(rows)), rows) as row:
         at, here = _offset(b, acc, b.add(row, row)), _offset(b, a, row)
         one_pass = _Pass(b, rows, b.sub(length, row), [here])
         digits = one_pass.digits(here, 0, 2 * rows)
@@ -251,15 +251,15 @@ def _emit_square(b: ir.IRBuilder, rows: int, acc: Value, a: Value, length: Value
         for slot, digit in zip(slots[0], reversed(digits[rows:]), strict=True):
             b.store(digit, slot)
         one_pass.sweep(at, [digits[:rows]], slots, 2 * rows, fresh=True)
-    row = b.sub(length, _i64(rows))
+    row = b.sub(length, i64(rows))
     at, here = _offset(b, acc, b.add(row, row)), _offset(b, a, row)
     for w in range(rows, 2 * rows):  # columns no earlier block has touched
         emit_store(b, at, w, constant(0))
     corner(at, [emit_load(b, here, r) for r in range(rows)], 1, 2 * rows)
-    with _loop(b, _i64(0), length, 1) as i:
+    with loop(b, i64(0), length, 1) as i:
         digit = emit_load(b, a, i)
         even = b.add(i, i)
-        odd = b.add(even, _i64(1))
+        odd = b.add(even, i64(1))
         x, y = emit_load(b, acc, even), emit_load(b, acc, odd)
         emit_store(b, acc, even, emit_mul_lo(b, b.add(x, x), digit, digit))
         emit_store(b, acc, odd, emit_mul_hi(b, b.add(y, y), digit, digit))

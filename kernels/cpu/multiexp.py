@@ -25,8 +25,8 @@ from hecore.kernels.cpu.elements import (
     scatter,
     square_element,
 )
-from hecore.kernels.cpu.power import read_table
-from hecore.kernels.cpu.vector import LANES, load, poke
+from hecore.kernels.cpu.lookup import read_table
+from hecore.kernels.cpu.vector import LANES, poke
 
 SINGLE = 2  # element kind of the bases alone: modulo n^2, one component
 
@@ -133,7 +133,7 @@ def straus(out, tables, entries, bits, index, context, length, kind, first, last
                     square_element(x, x, c, length, kind, w)
             for j in range(count):
                 at = index.ctypes.data + 8 * ((window * count + j) * columns + g * LANES)
-                read_table(t, tables.ctypes.data + 8 * j * digits * entries, entries, digits, load(at, 0))
+                read_table(t, tables.ctypes.data + 8 * j * digits * entries, entries, digits, at)
                 multiply_element(x, x, t, c, length, kind, w)
         point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, length, 7))
         scatter(x, rows, out.shape[1])

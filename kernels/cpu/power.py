@@ -31,36 +31,18 @@ from hecore.kernels.cpu.elements import (
     square_element,
     zero,
 )
+from hecore.kernels.cpu.lookup import GROUPS as SHARED_READS
+from hecore.kernels.cpu.lookup import read_powers_whole, read_table, read_table_four
 from hecore.kernels.cpu.vector import (
-    IFMA,
     LANES,
     add,
     load,
     peek,
-    permute16,
     poke,
     select_equal,
-    shift_right,
     splat,
     store,
 )
-
-SHARED_READS = 4  # lane groups that share one pass over a fixed-base table
-
-
-@inner
-def read_powers_whole(destination, table, entries, digits, index):
-    """Per lane, entry `index` of a table of elements; every entry is read. `digits` is even."""
-    one = splat(np.uint64(1))
-    for d in range(0, digits, 2):
-        a, b = load(table, d), load(table, d + 1)
-        e = one
-        for i in range(1, entries):
-            a = select_equal(index, e, load(table, i * digits + d), a)
-            b = select_equal(index, e, load(table, i * digits + d + 1), b)
-            e = add(e, one)
-        store(destination, d, a)
-        store(destination, d + 1, b)
 
 
 @inner
@@ -112,55 +94,6 @@ def exponentiate(out, a, index, shared, bits, whole, context, length, kind, firs
 
 
 @inner
-def read_table(destination, table, entries, digits, index):
-    """Per lane, entry `index` of a digit-major table (digits, entries); the whole table is read.
-
-    With eight lanes sixteen entries lie in two registers, one permute picks by the low four index bits, and a
-    compare with the high bits keeps the right sixteen. `entries` is a multiple of 16.
-    """
-    if IFMA:
-        high = shift_right(index, splat(np.uint64(4)))
-        blocks = entries // 16
-        for d in range(digits):
-            row = table + d * entries * 8
-            value = permute16(load(row, 0), index, load(row, 1))
-            for h in range(1, blocks):
-                picked = permute16(load(row, 2 * h), index, load(row, 2 * h + 1))
-                value = select_equal(high, splat(np.uint64(h)), picked, value)
-            store(destination, d, value)
-    else:
-        for d in range(digits):
-            row = table + d * entries * 8
-            value = load(row, 0)
-            for e in range(1, entries):
-                value = select_equal(index, splat(np.uint64(e)), load(row, e), value)
-            store(destination, d, value)
-
-
-@inner
-def read_table4(destination, step, table, entries, digits, i0, i1, i2, i3):
-    """`read_table` for four lane groups whose destinations lie `step` bytes apart: each table word is loaded once."""
-    four = splat(np.uint64(4))
-    h0, h1, h2, h3 = shift_right(i0, four), shift_right(i1, four), shift_right(i2, four), shift_right(i3, four)
-    blocks = entries // 16
-    for d in range(digits):
-        row = table + d * entries * 8
-        low, up = load(row, 0), load(row, 1)
-        v0, v1 = permute16(low, i0, up), permute16(low, i1, up)
-        v2, v3 = permute16(low, i2, up), permute16(low, i3, up)
-        for h in range(1, blocks):
-            low, up, here = load(row, 2 * h), load(row, 2 * h + 1), splat(np.uint64(h))
-            v0 = select_equal(h0, here, permute16(low, i0, up), v0)
-            v1 = select_equal(h1, here, permute16(low, i1, up), v1)
-            v2 = select_equal(h2, here, permute16(low, i2, up), v2)
-            v3 = select_equal(h3, here, permute16(low, i3, up), v3)
-        store(destination, d, v0)
-        store(destination + step, d, v1)
-        store(destination + 2 * step, d, v2)
-        store(destination + 3 * step, d, v3)
-
-
-@inner
 def absorb(x, u, t, fresh, c, length, kind, w):
     """Multiply the running product (x, sum of logarithms u) by the table entry t."""
     size = length * V
@@ -198,7 +131,7 @@ def walk_groups(length: int) -> int:
 
 def fixed_base_vectors(length: int) -> int:
     """Scratch beyond `area`: SHARED_READS entries, then a product and a logarithm a walking group."""
-    return SHARED_READS * 2 * length + max(walk_groups(length), 4) * 3 * length
+    return SHARED_READS * 2 * length + walk_groups(length) * 3 * length
 
 
 @kernel
@@ -222,13 +155,11 @@ def fixed_base(out, table, entries, index, walk, context, length, kind, first, l
             for g in range(start, stop, SHARED_READS):
                 at = index.ctypes.data + 8 * (window * columns + g * LANES)
                 count = min(SHARED_READS, stop - g)
-                if IFMA and count == SHARED_READS:
-                    read_table4(
-                        entry, 2 * size, here, entries, digits, load(at, 0), load(at, 1), load(at, 2), load(at, 3)
-                    )
+                if count == SHARED_READS:
+                    read_table_four(entry, 2 * size, here, entries, digits, at)
                 else:
                     for i in range(count):
-                        read_table(entry + i * 2 * size, here, entries, digits, load(at, i))
+                        read_table(entry + i * 2 * size, here, entries, digits, at + i * V)
                 for i in range(count):
                     x = state + (g - start + i) * 3 * size
                     absorb(x, x + 2 * size, entry + i * 2 * size, window == 0, c, length, kind, w)
@@ -268,7 +199,7 @@ def fixed_base_spread(out, table, entries, index, offsets, spread, context, leng
         for o in range(spread):
             window = start + o
             here = table.ctypes.data + 8 * min(window, last_window) * digits * entries
-            read_table(other, here, entries, digits, load(index.ctypes.data, window))
+            read_table(other, here, entries, digits, index.ctypes.data + window * V)
             lane = splat(np.uint64(o))
             for d in range(digits):
                 store(entry, d, select_equal(own, lane, load(other, d), load(entry, d)))

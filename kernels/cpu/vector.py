@@ -48,6 +48,7 @@ WORD = ir.VectorType(I64, LANES) if IFMA else I64
 _WIDE = I128
 
 Emitter = Callable[..., Any]
+V_PERMUTE = "llvm.x86.avx512.vpermi2var.q.512"  # per lane, word index mod 16 of two vectors; eight lanes only
 
 
 def constant(value: int) -> ir.Constant:
@@ -195,19 +196,6 @@ def splat(_typing: Any, value: Any) -> Any:
         return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
 
     return lanes(types.uint64), codegen
-
-
-@intrinsic
-def permute16(_typing: Any, low: Any, index: Any, high: Any) -> Any:
-    """Per lane, entry index mod 16 of the sixteen words in `low` and `high`: one vpermi2q (eight lanes only)."""
-
-    def codegen(_context: Any, b: ir.IRBuilder, _signature: Any, args: Any) -> Any:
-        if not IFMA:
-            raise AssertionError("permute16 exists for eight lanes only")
-        kind = ir.FunctionType(WORD, [WORD, WORD, WORD])
-        return b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.x86.avx512.vpermi2var.q.512"), args)
-
-    return lanes(lanes, lanes, lanes), codegen
 
 
 def _emit_transpose(b: ir.IRBuilder, rows: list[Any]) -> list[Any]:
