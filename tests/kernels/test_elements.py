@@ -10,13 +10,13 @@ import pytest
 
 from hecore.arith.integers import invert
 from hecore.arith.modulus import Modulus
-from hecore.kernels.cpu import elements, power
+from hecore.kernels.cpu import elements, lookup, power
 from hecore.kernels.cpu.cache import inner
 from hecore.kernels.cpu.context import bias_columns, empty_rows, empty_vectors, make_context
 from hecore.kernels.cpu.elements import PLAIN, SLACK_BITS, SQUARE
 from hecore.kernels.cpu.montgomery import MIN_DIGITS
-from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, IFMA, LANES, load
-from tests.kernels.conftest import Lab, chunks, columns, compiled, digits, fixed, garbage, pack, pairs
+from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, LANES, load
+from tests.kernels.conftest import GARBAGE, Lab, chunks, columns, compiled, digits, fixed, garbage, pack, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -249,41 +249,36 @@ def every_index(entries: int) -> list[list[int]]:
     return [[(i + 3 * k) % entries for k in range(LANES)] for i in range(entries)]
 
 
-@pytest.mark.parametrize("entries", [16, 32, 64, 256])
+@pytest.mark.parametrize("entries", [16, 32, 64, 128, 256])
 def test_read_table(entries: int) -> None:
     """Digit-major (digits, entries), shared by all lanes."""
     size = 6
     table = empty_vectors(-(-size * entries // LANES))
     table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7)
-    read = inner(lambda out, table, entries, digits, at: power.read_table(out, table, entries, digits, load(at, 0)))
     rows = table[: size * entries].reshape(size, entries)
     for index in every_index(entries):
         out, at = garbage(size), pack(index, 1)
-        read(out.ctypes.data, table.ctypes.data, entries, size, at.ctypes.data)
+        compiled("read_table")(out.ctypes.data, table.ctypes.data, entries, size, at.ctypes.data)
         assert np.array_equal(out.reshape(size, LANES), rows[:, index])
 
 
-@pytest.mark.skipif(not IFMA, reason="four groups share a table's loads only where lanes are eight")
-@pytest.mark.parametrize("entries", [16, 256])
-def test_read_table4(entries: int) -> None:
-    size = 4
-    table = empty_vectors(size * entries // LANES)
+@pytest.mark.parametrize("entries", [16, 32, 64, 128, 256])
+def test_read_table_four(entries: int) -> None:
+    """`GROUPS` lane groups; what lies between their results stays."""
+    size, groups = 4, lookup.GROUPS
+    table = empty_vectors(-(-size * entries // LANES))
     table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7)
-
-    def call(out: Any, step: Any, table: Any, entries: Any, digits: Any, at: Any) -> None:
-        i0, i1, i2, i3 = load(at, 0), load(at, 1), load(at, 2), load(at, 3)
-        power.read_table4(out, step, table, entries, digits, i0, i1, i2, i3)
-
-    read = inner(call)
-    rows = table.reshape(size, entries)
+    rows = table[: size * entries].reshape(size, entries)
     for i in range(entries):
-        index = [[(i * (g + 1) + 5 * k + g) % entries for k in range(LANES)] for g in range(4)]
-        at, out = empty_vectors(4), garbage(4 * (size + 1))
+        index = [[(i * (g + 1) + 5 * k + g) % entries for k in range(LANES)] for g in range(groups)]
+        at, out = empty_vectors(groups), garbage(groups * (size + 1))
         at[:] = np.array(index, dtype=np.uint64).ravel()
-        read(out.ctypes.data, (size + 1) * elements.V, table.ctypes.data, entries, size, at.ctypes.data)
-        for g in range(4):
-            found = out.reshape(4, size + 1, LANES)[g, :size]
-            assert np.array_equal(found, rows[:, index[g]])
+        step = (size + 1) * elements.V
+        compiled("read_table_four")(out.ctypes.data, step, table.ctypes.data, entries, size, at.ctypes.data)
+        for g in range(groups):
+            found = out.reshape(groups, size + 1, LANES)[g]
+            assert np.array_equal(found[:size], rows[:, index[g]])
+            assert (found[size] == GARBAGE).all()
 
 
 @pytest.mark.parametrize("entries", [2, 4, 16, 64])
@@ -295,7 +290,7 @@ def test_read_powers(entries: int, *, whole: bool) -> None:
     table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7)
     by_lane = table.reshape(entries, size, LANES)
     if whole:
-        read = inner(lambda out, t, entries, digits, at: power.read_powers_whole(out, t, entries, digits, load(at, 0)))
+        read = inner(lambda out, t, entries, digits, at: lookup.read_powers_whole(out, t, entries, digits, load(at, 0)))
     else:
         read = inner(lambda out, t, _entries, digits, at: power.read_powers_vartime(out, t, digits, at))
     for index in every_index(entries):
