@@ -18,7 +18,7 @@ def thread_count() -> int:
     """HECORE_THREADS, or the CPUs this process may use."""
     text = os.environ.get("HECORE_THREADS", "")
     if text:
-        if not text.isdigit() or not 1 <= int(text) <= 1024:
+        if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= 1024):
             raise ParameterError(f"HECORE_THREADS={text!r} is not allowed: an integer from 1 to 1024")
         return int(text)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
