@@ -15,7 +15,7 @@ from hecore.arith.integers import gcd, invert, powmod
 from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
 from hecore.arith.modulus import Modulus
 from hecore.errors import NotInvertibleError
-from hecore.kernels.cpu import batch, power
+from hecore.kernels.cpu import batch, lookup, power
 from hecore.kernels.cpu.context import Context, context_for, empty_rows, empty_vectors, scratch_vectors
 from hecore.kernels.cpu.elements import PLAIN
 from hecore.kernels.cpu.vector import DIGIT_BITS, IFMA, LANES
@@ -285,7 +285,7 @@ class Engine:
         if spread == 1:
             index = pad_columns(digits)
             arguments = (out, table, 1 << window, index, power.walk_groups(context.length), *shape)
-            step = power.SHARED_READS
+            step = lookup.GROUPS
             self._run(power.fixed_base, count, context.length, *arguments, extra=extra, step=step)
             return out
         lanes = np.minimum(np.arange(LANES) // spread, count - 1)
