@@ -46,9 +46,9 @@ def source_digest() -> str:
 def _candidates() -> list[Path]:
     chosen = os.environ.get("HECORE_CACHE_DIR")
     if chosen:
-        return [Path(chosen)]
-    home = os.environ.get("XDG_CACHE_HOME")
-    found = [Path(home) / "hecore"] if home else []
+        return [Path(chosen).absolute()]
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    found = [Path(home) / "hecore"] if os.path.isabs(home) else []  # a relative one is to be ignored
     try:
         found.append(Path.home() / ".cache" / "hecore")
     except RuntimeError:  # no home directory: the temporary folder below is left
