@@ -32,7 +32,7 @@ from hecore.kernels.cpu.elements import (
     subtract_if_not_below,
     zero,
 )
-from hecore.kernels.cpu.vector import DIGIT_MASK, LANES, add, borrow, load, low_digit, poke, splat, store, sub
+from hecore.kernels.cpu.vector import DIGIT_MASK, LANES, add, borrow, load, low_digit, poke, prefetch, splat, store, sub
 
 _MASK = np.uint64(DIGIT_MASK)
 
@@ -165,6 +165,14 @@ def export_limbs(limbs, a, context, length, kind, first, last, scratch):
                 digits_to_limbs(limbs, g * LANES + k, flat[k:], LANES, digits)
 
 
+@inner
+def prefetch_group(array, g):
+    """Fetch the rows of lane group g ahead of their use: a gather touches lines too far apart for the hardware."""
+    start = array.ctypes.data + g * LANES * array.shape[1] * 8
+    for line in range(0, LANES * array.shape[1] * 8, 64):
+        prefetch(start + line)
+
+
 @kernel
 def multiply_arrays(out, a, b, same, context, length, kind, first, last, scratch):
     """out = a*b row by row; `same` marks b as a, which a squaring serves."""
@@ -174,6 +182,10 @@ def multiply_arrays(out, a, b, same, context, length, kind, first, last, scratch
     for g in range(first, last):
         point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
         gather(x, rows, a.shape[1])
+        if g + 1 < last:
+            prefetch_group(a, g + 1)
+            prefetch_group(b, g + 1)
+            prefetch_group(out, g + 1)
         if same:
             square_element(x, x, c, length, kind, w)
         else:
