@@ -146,12 +146,15 @@ def _prepare(engine: Engine, context: Context, bases: Rows, negative: Signs) -> 
             return _logarithmic(engine, context, bases)
         except NotInvertibleError as error:
             _refuse(negative, error.indices)
-    inverses = bases.copy()
-    used = np.flatnonzero(negative.any(axis=0))
-    try:
-        inverses[used] = engine.invert(context, np.ascontiguousarray(bases[used]))
-    except NotInvertibleError as error:
-        _refuse(negative, tuple(used[list(error.indices)].tolist()))
+    inverses = bases
+    if negative.any():  # every base, so that the count tells nothing of which
+        try:
+            inverses = engine.invert(context, bases)
+        except NotInvertibleError as error:
+            _refuse(negative, error.indices)
+            units = np.setdiff1d(np.arange(len(bases)), error.indices)
+            inverses = bases.copy()
+            inverses[units] = engine.invert(context, np.ascontiguousarray(bases[units]))
     return _Bases(np.concatenate([bases, inverses]), context.kind)
 
 
