@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from tokenize import TokenError
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+_NPY_START_BYTES = 1 << 14  # NumPy's reader takes headers of up to 10000 bytes
+_NPY_SHAPE = rb"\((?:\d{1,18}(?:, ?|(?=\)))){0,32}\)"
+_NPY_ITEM = rb"'(?:descr': '[<>|=][biufcSUV]\d{1,5}'|fortran_order': (?:True|False)|shape': " + _NPY_SHAPE + rb")"
+_NPY_HEADER = re.compile(rb"\{(?:" + _NPY_ITEM + rb"(?:, ?|(?=\}))){3}\} *\n?")
 
 
 def table_format(path: Path) -> str:
@@ -31,11 +37,7 @@ def read_table(path: Path, *, integers: bool) -> NDArray[Any]:
     Raises SerializationError for what is no table of numbers, ShapeError for lines of different lengths, OSError.
     """
     if table_format(path) == ".npy":
-        try:
-            with path.open("rb") as file:  # not np.load: that would also open archives and pickles
-                return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-        except (ValueError, SyntaxError, TokenError, MemoryError):  # what its header parser lets through
-            raise SerializationError(f"cannot read {path}: it is no .npy file of plain numbers") from None
+        return _read_npy(path)
     rows: list[list[int | float]] = []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
@@ -57,6 +59,30 @@ def read_table(path: Path, *, integers: bool) -> NDArray[Any]:
     if not rows:
         raise SerializationError(f"cannot read {path}: it holds no numbers")
     return np.array(rows, dtype=object if integers else np.float64)
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    """As NumPy's reader, which evaluates any header and allocates what it announces: so both are looked at first."""
+    try:
+        with path.open("rb") as file:  # not np.load: that would also open archives and pickles
+            start = file.read(_NPY_START_BYTES)
+            first, read_header = (
+                (12, np.lib.format.read_array_header_2_0)
+                if start[6:7] == b"\2"
+                else (10, np.lib.format.read_array_header_1_0)
+            )
+            stop = first + int.from_bytes(start[8:first], "little")
+            if stop > len(start) or not _NPY_HEADER.fullmatch(start, first, stop):
+                raise ValueError
+            header = io.BytesIO(start)
+            np.lib.format.read_magic(header)
+            shape, _, dtype = read_header(header)
+            if not 0 < dtype.itemsize * max(1, math.prod(shape)) <= path.stat().st_size - stop:
+                raise ValueError
+            file.seek(0)
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except (ValueError, SyntaxError):
+        raise SerializationError(f"cannot read {path}: it is no .npy file of plain numbers") from None
 
 
 def format_table(values: NDArray[Any], path: Path) -> bytes:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hecore.paillier import PublicKey, SecretKey
 
 # Chosen for a whole run (`HECORE_CPU=portable make test`), or of no consequence for what is tested.
-LANE_VARIABLES = ("HECORE_CPU", "HECORE_TEST_DEVICE", "HECORE_CACHE_DIR")
+LANE_VARIABLES = ("HECORE_CPU", "HECORE_TEST_DEVICE", "HECORE_CACHE_DIR", "HECORE_FUZZ_SEED", "HECORE_FUZZ_SECONDS")
 
 
 def pytest_configure() -> None:

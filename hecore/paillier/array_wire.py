@@ -148,6 +148,8 @@ def packed_to_bytes(packed: PackedArray, *, raw: bool = False) -> bytes:
 def packed_from_bytes(data: wire.Bytes, public_key: PublicKey) -> PackedArray:
     """Reads a packed array on the current backend; checks and errors as `from_bytes`."""
     frame = wire.read_frame(data, wire.Kind.PACKED_ARRAY)
+    if frame.fingerprint != public_key.fingerprint:
+        raise KeyMismatchError(f"cannot read a packed array of key {frame.fingerprint} with {public_key!r}")
     reader = wire.PayloadReader(frame.payload)
     version, flags, slot_bits, guard_bits, slots, length, declared, exponent = _PACKED_HEAD.unpack(
         reader.block(_PACKED_HEAD.size)

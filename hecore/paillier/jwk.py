@@ -21,7 +21,7 @@ from hecore.paillier.params import MAX_KEY_BITS
 MAX_TEXT_BYTES = 1 << 16
 _MAX_BASE64 = -(-MAX_KEY_BITS // 6)  # characters
 _MAX_DECIMAL = MAX_KEY_BITS * 2 * 302 // 1000  # digits of n^2, by log10(2) < 0.302
-_MAX_EXPONENT = 1 << 31
+_MAX_EXPONENT = 1 << 18  # in base 16: whoever scales a number by its exponent computes 16**e, 2**20 bits at most
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 _DECIMAL = re.compile(r"0|[1-9][0-9]*")
 # Python refuses to convert decimals of more than 4300 digits at once (CVE-2020-10735): longer ones go in pieces.
@@ -80,7 +80,7 @@ def read_ciphertext(text: str | bytes) -> tuple[int, int]:
     if not isinstance(digits, str) or len(digits) > _MAX_DECIMAL or not _DECIMAL.fullmatch(digits):
         raise SerializationError(f"cannot read the ciphertext: 'v' must be at most {_MAX_DECIMAL} decimal digits")
     if type(exponent) is not int or abs(exponent) > _MAX_EXPONENT:
-        raise SerializationError("cannot read the ciphertext: 'e' must be an integer of at most 32 bits")
+        raise SerializationError(f"cannot read the ciphertext: 'e' must be an integer within ±{_MAX_EXPONENT}")
     return _from_decimal(digits), exponent
 
 

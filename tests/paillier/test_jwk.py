@@ -67,7 +67,7 @@ def test_a_short_key_needs_the_insecure_name() -> None:
         SecretKey.from_jwk_unprotected(SECRET.to_jwk_unprotected())
 
 
-@given(st.integers(0, 2**16384 - 1), st.integers(-(2**31), 2**31))
+@given(st.integers(0, 2**16384 - 1), st.integers(-(2**18), 2**18))
 @settings(deadline=None)
 @example(0, 0)
 @example(10**4000 - 1, 1)
@@ -222,7 +222,7 @@ def test_well_formed_bad_keys() -> None:
         {"e": "0"},
         {"e": 0.5},
         {"e": True},
-        {"e": 2**31 + 1},
+        {"e": 2**18 + 1},
     ],
     ids=str,
 )

@@ -24,7 +24,7 @@ from hecore.compat.phe.paillier import (
     PaillierPublicKey,
     generate_paillier_keypair,
 )
-from hecore.errors import HecoreError, MissingExtraError, PlaintextRangeError
+from hecore.errors import HecoreError, MissingExtraError, PlaintextOverflowError, PlaintextRangeError
 from hecore.paillier import jwk
 from hecore.paillier.params import SECURITY_FLOOR_BITS
 
@@ -156,7 +156,7 @@ def _decrypt(private: IO[str], ciphertext: IO[str], output: str) -> None:
     log("Loading private key")
     key = load_private_key(private.read())
     log("Decrypting ciphertext")
-    _write_private(str(key.decrypt(load_encrypted_number(ciphertext, key.public_key))), output)
+    _write_private(_text(key.decrypt(load_encrypted_number(ciphertext, key.public_key))), output)
 
 
 def _addenc(public: IO[str], first: IO[str], second: IO[str], output: IO[str]) -> None:
@@ -191,6 +191,13 @@ def _write_private(line: str, path: str) -> None:
         return
     with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(line + "\n")
+
+
+def _text(number: int | float) -> str:
+    try:
+        return str(number)
+    except ValueError:  # Python prints integers of at most 4300 digits (CVE-2020-10735); no key holds so long a one
+        raise PlaintextOverflowError("cannot print the number: its exponent makes it too large") from None
 
 
 def _number(text: str) -> float:
