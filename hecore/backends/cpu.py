@@ -234,4 +234,3 @@ class CpuBackend:
         if found is None:
             found = self._crt[crt] = make_crt_context(crt)
         return found
-
