@@ -40,7 +40,7 @@ def multi_exp(
         return engine.ones(context, m)
     negative = negative & magnitudes.any(axis=2)  # a minus sign at zero means nothing
     if constant_time or straus_cost(m, k, bits) < min(pippenger_cost(m, k, bits, c) for c in range(2, 13)):
-        return _straus(engine, context, bases, magnitudes, negative, bits)
+        return _straus(engine, context, bases, magnitudes, negative, bits, constant_time)
     return _pippenger(engine, context, bases, magnitudes, negative, bits)
 
 
@@ -56,37 +56,51 @@ def straus_cost(m: int, k: int, bits: int) -> float:
     return groups_of(m) * windows * (1.1 * k + 0.7 * STRAUS_WINDOW) + k * (1 << STRAUS_WINDOW) / LANES + 40 + bits
 
 
-def _straus(engine: Engine, context: Context, bases: Rows, magnitudes: Limbs, negative: Signs, bits: int) -> Rows:
+def _straus(
+    engine: Engine,
+    context: Context,
+    bases: Rows,
+    magnitudes: Limbs,
+    negative: Signs,
+    bits: int,
+    constant_time: bool = False,
+) -> Rows:
     """Signs without branches: x + 2^bits >= 0 is raised, and (prod of all bases)^(2^bits) divided out once.
 
-    With no minus sign anywhere the shift is left out; that a call has signed operands is public.
+    Where no minus sign stands anywhere the shift is left out, unless even that may not show (`constant_time`). A base
+    that is no unit rules the shift out: then positive and negative parts are raised apart and divided.
     """
     m, k = negative.shape
-    shifted = bool(negative.any())
-    if shifted:
-        total = engine.product(context, bases.reshape(1, k, -1))
-        try:
-            owed = powmod(engine.export_ints(context, total)[0], 1 << bits, context.value)
-            correction = engine.import_ints(context, [invert(owed, context.value)])
-        except ZeroDivisionError:
-            # a base that shares a factor with the modulus; only a negative power of it is an error
-            return _pippenger(engine, context, bases, magnitudes, negative, bits)
-    width = bits + (1 if shifted else 0)
-    values = _shift_signed(magnitudes, negative, bits) if shifted else magnitudes
-    flat = values.reshape(m * k, -1)
-    digits = window_digits(flat, width, STRAUS_WINDOW)[::-1].reshape(-1, m, k).transpose(0, 2, 1)
+    if not constant_time and not negative.any():
+        return _straus_unsigned(engine, context, bases, magnitudes, bits)
+    total = engine.product(context, bases.reshape(1, k, -1))
+    try:
+        owed = powmod(engine.export_ints(context, total)[0], 1 << bits, context.value)
+        correction = engine.import_ints(context, [invert(owed, context.value)])
+    except ZeroDivisionError:
+        parts = [np.where(keep[..., None], magnitudes, np.uint64(0)) for keep in (~negative, negative)]
+        above, below = (_straus_unsigned(engine, context, bases, part, bits) for part in parts)
+        return engine.multiply(context, above, engine.invert(context, below))
+    out = _straus_unsigned(engine, context, bases, _shift_signed(magnitudes, negative, bits), bits + 1)
+    return engine.multiply(context, out, np.concatenate([correction] * m))
+
+
+def _straus_unsigned(engine: Engine, context: Context, bases: Rows, values: Limbs, bits: int) -> Rows:
+    """(m, words): prod_j bases[j] ** values[i, j], values (m, k, limbs) below 2^bits."""
+    m, k, _ = values.shape
+    digits = window_digits(values.reshape(m * k, -1), bits, STRAUS_WINDOW)[::-1].reshape(-1, m, k).transpose(0, 2, 1)
     entries = 1 << STRAUS_WINDOW
     powers = np.empty((entries, k, context.row_words), dtype=np.uint64)
     powers[0], powers[1] = engine.ones(context, k), bases
     for e in range(2, entries):
-        powers[e] = engine.multiply(context, np.ascontiguousarray(powers[e - 1]), bases)
+        powers[e] = engine.multiply(context, powers[e - 1], bases)
     table = empty_vectors(groups_of(k * context.digits * entries))[: k * context.digits * entries]
     table.reshape(k, context.digits, entries)[:] = powers[:, :, : context.digits].transpose(1, 2, 0)
     out = empty_rows(m, context.row_words)
     shape = (context.constants, context.length, context.kind)
     arguments = (out, table, entries, STRAUS_WINDOW, pad_columns(digits), *shape)
     engine._run(multiexp.straus, m, context.length, *arguments)
-    return engine.multiply(context, out, np.concatenate([correction] * m)) if shifted else out
+    return out
 
 
 def _shift_signed(magnitudes: Limbs, negative: Signs, bits: int) -> Limbs:

@@ -193,7 +193,8 @@ def problem(modulus: Modulus, m: int, k: int, bits: int, *, signed: bool = True)
 @pytest.mark.parametrize(("m", "k", "bits"), [(1, 1, 1), (1, 33, 16), (2, 70, 64), (9, 5, 65), (17, 2, 130)])
 def test_both_methods(modulus: Modulus, m: int, k: int, bits: int, *, signed: bool) -> None:
     task = problem(modulus, m, k, bits, signed=signed)
-    assert task.solved_by(multi._straus)
+    assert task.solved_by(multi._straus, False)
+    assert task.solved_by(multi._straus, True)
     assert task.solved_by(multi._pippenger)
 
 
