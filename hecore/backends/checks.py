@@ -111,17 +111,20 @@ def check_table_exponents(table: FixedBaseTable, exponents: ExponentArray) -> No
         )
 
 
-def check_multi_exp(bases: ResidueArray, magnitudes: Limbs, negative: NDArray[np.bool_], bits: int) -> tuple[int, int]:
-    """`bases` (k,), magnitudes (m, k, limbs_for_bits(bits)) below 2**bits, negative (m, k) of bool; returns (m, k)."""
+def check_multi_exp(
+    bases: ResidueArray, magnitudes: Limbs, negative: NDArray[np.bool_] | None, bits: int
+) -> tuple[int, int]:
+    """`bases` (k,), magnitudes (m, k, limbs_for_bits(bits)) below 2**bits, negative (m, k) of bool or None: (m, k)."""
     check_bits(bits, "magnitudes")
     if bases.ndim != 1:
         raise ShapeError(f"cannot multi-exponentiate bases of shape {bases.shape}: one axis expected")
-    if magnitudes.ndim != 3 or magnitudes.shape[1] != bases.size or magnitudes.shape[:2] != negative.shape:
+    signs = magnitudes.shape[:2] if negative is None else negative.shape
+    if magnitudes.ndim != 3 or magnitudes.shape[1] != bases.size or magnitudes.shape[:2] != signs:
         raise ShapeError(
             f"cannot multi-exponentiate {bases.size} bases with magnitudes {magnitudes.shape} and signs "
-            f"{negative.shape}: (m, {bases.size}, limbs) and (m, {bases.size}) expected"
+            f"{signs}: (m, {bases.size}, limbs) and (m, {bases.size}) expected"
         )
-    if negative.dtype != np.bool_:
+    if negative is not None and negative.dtype != np.bool_:
         raise OperandTypeError(f"signs must be bool, got {negative.dtype}")
     _check_bit_bound(magnitudes, bits, "magnitudes")
     return magnitudes.shape[0], bases.size

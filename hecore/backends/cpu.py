@@ -147,7 +147,7 @@ class CpuBackend:
         self,
         bases: ResidueArray,
         magnitudes: Limbs,
-        negative: NDArray[np.bool_],
+        negative: NDArray[np.bool_] | None,
         bits: int,
         *,
         constant_time: bool = False,

@@ -172,7 +172,7 @@ class IntegerBackend(Protocol):
         self,
         bases: ResidueArray,
         magnitudes: Limbs,
-        negative: NDArray[np.bool_],
+        negative: NDArray[np.bool_] | None,
         bits: int,
         *,
         constant_time: bool = False,
@@ -180,8 +180,10 @@ class IntegerBackend(Protocol):
         """out[i] = prod_j bases[j] ** (±magnitudes[i, j]): encrypted matrix-vector products.
 
         bases (k,), magnitudes (m, k, limbs_for_bits(bits)) below 2**bits, negative (m, k) flags the minus
-        signs; out (m,). The operation count depends on (m, k, bits) alone. Addresses may depend on the
-        magnitudes unless `constant_time`. Raises NotInvertibleError where a negative product has no inverse.
+        signs, None for operands of an unsigned type; out (m,). The operation count depends on (m, k, bits) and on
+        whether there are signs at all, not on their values, as long as every base is a unit. Addresses may depend
+        on the magnitudes and signs unless `constant_time`. Raises NotInvertibleError where a negative product has
+        no inverse.
         """
 
     def product(self, a: ResidueArray) -> ResidueArray:

@@ -108,7 +108,7 @@ class ReferenceBackend:
         self,
         bases: ResidueArray,
         magnitudes: Limbs,
-        negative: NDArray[np.bool_],
+        negative: NDArray[np.bool_] | None,
         bits: int,
         *,
         constant_time: bool = False,
@@ -117,9 +117,10 @@ class ReferenceBackend:
         m, k = checks.check_multi_exp(bases, magnitudes, negative, bits)
         modulus = bases.modulus.value
         scalars = ints_from_limbs(magnitudes)
+        minus_signs = np.zeros((m, k), dtype=np.bool_) if negative is None else negative
         positive_products, negative_products = [], []
         for i in range(m):
-            row = list(zip(bases.data, scalars[i * k : (i + 1) * k], negative[i].tolist(), strict=True))
+            row = list(zip(bases.data, scalars[i * k : (i + 1) * k], minus_signs[i].tolist(), strict=True))
             positive_products.append(_product((powmod(b, x, modulus) for b, x, minus in row if not minus), modulus))
             negative_products.append(_product((powmod(b, x, modulus) for b, x, minus in row if minus), modulus))
         inverses = self.batch_invert(self._array(negative_products, bases.modulus, (m,)))

@@ -275,7 +275,7 @@ def _multi_exponentiate(
                 backend.multi_exp(
                     backend.take(bases, np.ascontiguousarray(column)),
                     magnitudes,
-                    negative,
+                    negative if plain.signed else None,
                     plain.bits,
                     constant_time=plain.constant_time,
                 )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hecore.arith.integers import invert
 from hecore.arith.modulus import CrtModulus, Modulus
+from hecore.errors import ParameterError
 from hecore.kernels.cpu.batch import row_words
-from hecore.kernels.cpu.elements import PLAIN, SQUARE, context_vectors, digits_for
+from hecore.kernels.cpu.elements import PLAIN, SLACK_BITS, SQUARE, context_vectors, digits_for
+from hecore.kernels.cpu.montgomery import MAX_DIGITS
 from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, LANES
 
 Vectors = NDArray[np.uint64]
@@ -106,6 +108,11 @@ def make_context(modulus: Modulus, length: int | None = None) -> Context:
     root = modulus.square_of or modulus
     n = root.value
     length = max(length or 0, digits_for(root.bits))
+    if length > MAX_DIGITS:
+        raise ParameterError(
+            f"cannot compute modulo {modulus} on the CPU backend: {root.bits} bits, at most "
+            f"{MAX_DIGITS * DIGIT_BITS - SLACK_BITS} (twice that for a square)"
+        )
     kind = PLAIN if modulus.square_of is None else SQUARE
     r = 1 << (DIGIT_BITS * length)
     bare = Context(kind, length, n, modulus.value, empty_vectors(0), empty_vectors(0), empty_vectors(0))
@@ -116,9 +123,15 @@ def make_context(modulus: Modulus, length: int | None = None) -> Context:
     return Context(kind, length, n, modulus.value, broadcast(columns), *to)
 
 
-@lru_cache(maxsize=256)
+_contexts: WeakKeyDictionary[Modulus, Context] = WeakKeyDictionary()
+
+
 def context_for(modulus: Modulus) -> Context:
-    return make_context(modulus)
+    """The constants of a modulus, kept as long as the modulus: p^2 does not outlive its key."""
+    found = _contexts.get(modulus)
+    if found is None:
+        found = _contexts[modulus] = make_context(modulus)
+    return found
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hecore.arith.integers import gcd, invert, powmod
 from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
 from hecore.arith.modulus import Modulus
-from hecore.errors import NotInvertibleError
+from hecore.errors import NotInvertibleError, ParameterError
 from hecore.kernels.cpu import batch, lookup, power
 from hecore.kernels.cpu.context import Context, context_for, empty_rows, empty_vectors, scratch_vectors
 from hecore.kernels.cpu.elements import PLAIN
@@ -209,12 +209,20 @@ class Engine:
     # -- fixed base --------------------------------------------------------------------------------------
 
     def table_window(self, context: Context, exponent_bits: int, budget: int | None) -> int:
-        """The widest window whose table fits the budget; four bits at least."""
+        """The widest window whose table fits the budget; the least that there is where none does.
+
+        A product of logarithmic entries needs the sum of its logarithms below R (see `power.finish`), so more than
+        2^11 windows are refused: exponents of some ten thousand bits.
+        """
         limit = DEFAULT_TABLE_BYTES if budget is None else budget
-        for window in TABLE_WINDOWS:
+        allowed = [w for w in TABLE_WINDOWS if -(-exponent_bits // w) <= power.MAX_WINDOWS]
+        if not allowed:
+            most = power.MAX_WINDOWS * TABLE_WINDOWS[0]
+            raise ParameterError(f"cannot build a table for {exponent_bits}-bit exponents: at most {most} bits")
+        for window in allowed:
             if -(-exponent_bits // window) * context.digits * (8 << window) <= limit:
                 return window
-        return TABLE_WINDOWS[-1]
+        return allowed[-1]
 
     def fixed_base_table(self, context: Context, base: int, exponent_bits: int, window: int) -> NDArray[np.uint64]:
         """Flat (windows, digits, 2^window): entry e of window w is base**(e * 2^(window*w)); see power.py.

@@ -32,15 +32,22 @@ SEGMENT_BLOCK = 4096
 
 
 def multi_exp(
-    engine: Engine, context: Context, bases: Rows, magnitudes: Limbs, negative: Signs, bits: int, constant_time: bool
+    engine: Engine,
+    context: Context,
+    bases: Rows,
+    magnitudes: Limbs,
+    negative: Signs | None,
+    bits: int,
+    constant_time: bool,
 ) -> Rows:
     """See `IntegerBackend.multi_exp`; (m, words) rows."""
-    m, k = negative.shape
+    m, k, _ = magnitudes.shape
     if m == 0 or k == 0:
         return engine.ones(context, m)
-    negative = negative & magnitudes.any(axis=2)  # a minus sign at zero means nothing
+    if negative is not None:
+        negative = negative & magnitudes.any(axis=2)  # a minus sign at zero means nothing
     if constant_time or straus_cost(m, k, bits) < min(pippenger_cost(m, k, bits, c) for c in range(2, 13)):
-        return _straus(engine, context, bases, magnitudes, negative, bits, constant_time)
+        return _straus(engine, context, bases, magnitudes, negative, bits)
     return _pippenger(engine, context, bases, magnitudes, negative, bits)
 
 
@@ -57,21 +64,15 @@ def straus_cost(m: int, k: int, bits: int) -> float:
 
 
 def _straus(
-    engine: Engine,
-    context: Context,
-    bases: Rows,
-    magnitudes: Limbs,
-    negative: Signs,
-    bits: int,
-    constant_time: bool = False,
+    engine: Engine, context: Context, bases: Rows, magnitudes: Limbs, negative: Signs | None, bits: int
 ) -> Rows:
     """Signs without branches: x + 2^bits >= 0 is raised, and (prod of all bases)^(2^bits) divided out once.
 
-    Where no minus sign stands anywhere the shift is left out, unless even that may not show (`constant_time`). A base
-    that is no unit rules the shift out: then positive and negative parts are raised apart and divided.
+    Operands of an unsigned type need no shift. A base that is no unit rules the shift out: then positive and negative
+    parts are raised apart and divided.
     """
-    m, k = negative.shape
-    if not constant_time and not negative.any():
+    m, k, _ = magnitudes.shape
+    if negative is None:
         return _straus_unsigned(engine, context, bases, magnitudes, bits)
     total = engine.product(context, bases.reshape(1, k, -1))
     try:
@@ -151,7 +152,7 @@ class _Bases:
     v: Limbs | None = None
 
 
-def _prepare(engine: Engine, context: Context, bases: Rows, negative: Signs) -> _Bases:
+def _prepare(engine: Engine, context: Context, bases: Rows, negative: Signs | None) -> _Bases:
     """Bases and inverses. A base that is no unit rules out logarithms; it is an error for the outputs (m, k) that
     raise it to a negative power.
     """
@@ -161,7 +162,7 @@ def _prepare(engine: Engine, context: Context, bases: Rows, negative: Signs) -> 
         except NotInvertibleError as error:
             _refuse(negative, error.indices)
     inverses = bases
-    if negative.any():  # every base, so that the count tells nothing of which
+    if negative is not None:  # every base, so that the count tells nothing of which
         try:
             inverses = engine.invert(context, bases)
         except NotInvertibleError as error:
@@ -172,7 +173,9 @@ def _prepare(engine: Engine, context: Context, bases: Rows, negative: Signs) -> 
     return _Bases(np.concatenate([bases, inverses]), context.kind)
 
 
-def _refuse(negative: Signs, not_units: tuple[int, ...]) -> None:
+def _refuse(negative: Signs | None, not_units: tuple[int, ...]) -> None:
+    if negative is None:
+        return
     outputs = tuple(np.flatnonzero(negative[:, list(not_units)].any(axis=1)).tolist())
     if outputs:
         raise NotInvertibleError(
@@ -225,15 +228,17 @@ def _signed_digits(values: Limbs, negative: Signs, bits: int, window: int) -> tu
     return out, owed
 
 
-def _pippenger(engine: Engine, context: Context, bases: Rows, magnitudes: Limbs, negative: Signs, bits: int) -> Rows:
-    m, k = negative.shape
+def _pippenger(
+    engine: Engine, context: Context, bases: Rows, magnitudes: Limbs, negative: Signs | None, bits: int
+) -> Rows:
+    m, k, _ = magnitudes.shape
     prepared = _prepare(engine, context, bases, negative)
-    signed = prepared.kind == multiexp.SINGLE or bool(negative.any())
+    signs = np.zeros((m, k), dtype=np.bool_) if negative is None else negative
     window = min(range(2, 13), key=lambda c: pippenger_cost(m, k, bits, c))
     windows = -(-(bits + 1) // window)
     rounds = max(1, -(-m * k * windows * 2 // DIGIT_BYTES))
     parts = [
-        _round(engine, context, prepared, magnitudes[chunk], negative[chunk], bits, window, signed=signed)
+        _round(engine, context, prepared, magnitudes[chunk], signs[chunk], bits, window)
         for chunk in np.array_split(np.arange(m), min(rounds, m))
     ]
     return np.concatenate(parts)
@@ -247,8 +252,6 @@ def _round(
     negative: Signs,
     bits: int,
     window: int,
-    *,
-    signed: bool,
 ) -> Rows:
     m, k = negative.shape
     flat = magnitudes.reshape(m * k, -1)
@@ -258,7 +261,7 @@ def _round(
         bucket_count = (1 << (window - 1)) + 1
     else:
         raw = window_digits(flat, bits, window).astype(np.int16)
-        digits = np.where(negative.reshape(-1), -raw, raw) if signed else raw
+        digits = np.where(negative.reshape(-1), -raw, raw)
         owed, bucket_count = np.zeros((0, 0), dtype=np.uint64), 1 << window
     windows = len(digits)
     jobs = m * windows

@@ -115,12 +115,13 @@ def absorb(x, u, t, fresh, c, length, kind, w):
 
 @inner
 def finish(x, u, c, length, kind, w):
-    """x * (1 + n*u): at most 2^11 logarithms below n make u < R."""
+    """x * (1 + n*u): MAX_WINDOWS logarithms below n make u < 2^11 n < R, and its columns stay below 2^63."""
     if kind == SQUARE:
         normalise(u, u, length)
         multiply_one_plus(x, x, u, c, length, w)
 
 
+MAX_WINDOWS = 1 << 11
 STATE_BYTES = 1 << 19  # running products that stay in the second-level cache beside one window's table
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hecore.arith.integers import powmod
+from hecore.arith.limbs import limbs_from_ints
 from hecore.arith.modulus import Modulus
 from hecore.backends.protocol import ExponentArray
 from hecore.errors import NotInvertibleError, OperandTypeError, ParameterError, ShapeError
@@ -327,3 +328,28 @@ def test_multi_exp_refuses_bad_operands(lab: Lab, small_modulus: Modulus) -> Non
         multi_exp(bases, good, signs.astype(np.int8), 8)
     with pytest.raises(OperandTypeError):
         multi_exp(bases, good.astype(np.int64), signs, 8)
+
+
+def test_multi_exp_of_an_unsigned_type_has_no_signs(lab: Lab) -> None:
+    modulus = Modulus.square(1000003)
+    bases = [3, 5, 1000003, 7]  # one that is no unit: nothing is inverted
+    magnitudes = limbs_from_ints([1, 2, 3, 0, 9, 8, 1, 6], 1).reshape(2, 4, 1)
+    for constant_time in (False, True):
+        result = lab.backend.multi_exp(lab.up(bases, modulus), magnitudes, None, 4, constant_time=constant_time)
+        want = [3 * 25 * 1000003**3, 3**9 * 5**8 * 1000003 * 7**6]
+        lab.same(result, [x % modulus.value for x in want], modulus, (2,))
+
+
+def test_tables_for_absurdly_long_exponents_are_refused_or_right(lab: Lab) -> None:
+    """Beside the longest exponents that a backend serves lies a typed error, never a wrong power."""
+    modulus = Modulus.square((1 << 196) - 3)
+    base = modulus.value - 2
+    for bits in (8192, 16384, 16388, 40000):
+        try:
+            table = lab.backend.fixed_base_table(base, modulus, bits, memory_budget=1)
+        except ParameterError:
+            assert bits > 16384
+            continue
+        exponents = [(1 << bits) - 1 - i for i in range(3)]
+        result = lab.backend.fixed_base_exp(table, ExponentArray.from_ints(exponents, bits))
+        lab.same(result, [pow(base, e, modulus.value) for e in exponents], modulus, (3,))

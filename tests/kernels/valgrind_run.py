@@ -89,7 +89,7 @@ def secrets(marks: Marks) -> None:
 
     negative = np.zeros((1, 3), dtype=np.bool_)
     weights = marks.hide(limbs_from_ints(exponents, 1)).reshape(1, 3, 1)
-    product = multi._straus(engine, context, rows, weights, negative, BITS, True)
+    product = multi._straus(engine, context, rows, weights, negative, BITS)
     total = 1
     for x, e in zip(values, exponents, strict=True):
         total = total * pow(x, e, square) % square
