@@ -222,8 +222,8 @@ class Encoded:
             return self
         shift = own - np.asarray(exponent, dtype=np.int64)
         most = int(np.max(shift))
-        if most == 0 and not np.any(shift):
-            return self
+        if most == 0 and not np.any(shift):  # per element perhaps, and all of them equal
+            return replace(self, encoding=self.encoding.with_exponent(exponent)) if isinstance(exponent, int) else self
         bound = self.bound << most
         shape = np.broadcast_shapes(self.shape, shift.shape)
         magnitudes = np.broadcast_to(self.magnitudes, (*shape, self.magnitudes.shape[-1]))
@@ -463,8 +463,10 @@ def decode(magnitudes: Limbs, negative: Flags, encoding: Encoding, *, exact: boo
     """
     shape = negative.shape
     if encoding.kind == "integer":
-        if not exact and not magnitudes[..., 1:].any() and not (magnitudes[..., 0] >> np.uint64(63)).any():
-            small = magnitudes[..., 0].astype(np.int64)
+        low = magnitudes[..., 0]
+        largest = np.uint64(2**63 - 1) + negative.astype(np.uint64)
+        if not exact and not magnitudes[..., 1:].any() and (low <= largest).all():
+            small = low.astype(np.int64)  # 2**63 wraps to -2**63, which negation leaves as it is
             return np.where(negative, -small, small)
         return as_objects(messages.to_ints(magnitudes, negative), shape)
     if exact:

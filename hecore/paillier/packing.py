@@ -11,6 +11,11 @@ additions, or for factors and terms whose sizes multiply to 2**g. 2048-bit keys 
 
 Slots lie along the last axis: an array of shape (rows, 1000) becomes (rows, ceil(1000 / slots)) ciphertexts. Whatever
 works on whole rows works on packed arrays; slots of one plaintext cannot be moved or added to each other.
+
+Plain numbers that are added to a packed array take the encoding that they declare with `plain`. Others take the
+packing's range on its own grid or on the array's, whichever is finer: rounded where the packing declares an exponent,
+as they are when packed, and refused where they do not lie on it otherwise. Whichever of the two then has the larger
+exponent is multiplied by a power of two.
 """
 
 from __future__ import annotations
@@ -24,7 +29,16 @@ from hecore.arith.limbs import limbs_for_bits
 from hecore.errors import KeyMismatchError, OperandTypeError, ParameterError, ShapeError, SlotOverflowError
 from hecore.paillier import linear, messages
 from hecore.paillier.ciphertext import EncryptedArray
-from hecore.paillier.encoding import Encoded, Encoding, FixedPoint, Integers, encode, plaintext_limit
+from hecore.paillier.encoding import (
+    Encoded,
+    Encoding,
+    FixedPoint,
+    Floats,
+    Integers,
+    Plain,
+    encode,
+    plaintext_limit,
+)
 from hecore.paillier.keys import PublicKey
 from hecore.paillier.refusals import Refusals
 from hecore.paillier.validation import as_integer
@@ -197,20 +211,37 @@ class PackedArray(Refusals):
             return self._result(linear.add(self.array, other.array, minus=minus), bound)
         if isinstance(other, EncryptedArray):
             raise OperandTypeError("cannot add an EncryptedArray to a packed one: pack it when it is encrypted")
-        assert isinstance(self.encoding.exponent, int)
-        plain = encode(other, self.packing.encoding)
-        if self.encoding.kind == "fixed" and plain.encoding.exponent > self.encoding.exponent:
-            plain = plain.at_exponent(self.encoding.exponent)
+        plain = self._addend(other)
         shape = linear.broadcast_shape(self.shape, plain.shape)
         if shape[-1] != self.length:
             raise ShapeError(f"cannot add shape {plain.shape} to packed values of shape {self.shape}")
-        bound = self.slot_bound + plain.bound
+        own, its = self.encoding.exponent, plain.encoding.exponent
+        assert isinstance(own, int)
+        assert isinstance(its, int)
+        exponent = min(own, its)
+        bound = (self.slot_bound << (own - exponent)) + (plain.bound << (its - exponent))
         self._check_slots(bound, "add")
+        shifted = linear.rescale(self.array, exponent - own)
+        array = shifted.derived(shifted.residues, Encoding("integer"), shifted.bound)
+        plain = plain.at_exponent(exponent)
         lead = plain.shape[:-1] if plain.shape else ()
         packed = _pack(plain.broadcast_to((*lead, self.length)), self.packing.width, self.slots)
         if minus and not reflected:
             packed = packed.negated()
-        return self._result(linear.add_plain(self.array, packed, minus=reflected), bound)
+        return self._result(linear.add_plain(array, packed, minus=reflected), bound, exponent)
+
+    def _addend(self, other: object) -> Encoded:
+        """Plain numbers under the encoding that they declare, or else on the finer grid of the packing's and ours."""
+        if isinstance(other, Plain) and (other.encoding is not None or other.is_public):
+            return encode(other).with_one_exponent()
+        assert isinstance(self.encoding.exponent, int)
+        packing = self.packing
+        finer = (packing.exponent or 0) - self.encoding.exponent
+        if finer <= 0:
+            return encode(other, packing.encoding)
+        if packing.exponent is None:
+            return encode(other, Floats(-finer, packing.slot_bits))
+        return encode(other, FixedPoint(self.encoding.exponent, packing.slot_bits + finer))
 
     def __add__(self, other: object) -> PackedArray:
         return self._add(other, minus=False)

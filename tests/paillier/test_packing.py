@@ -23,6 +23,7 @@ from hecore.errors import (
 )
 from hecore.paillier import (
     FixedPoint,
+    FloatsPerElement,
     ObfuscatorPool,
     PackedArray,
     Packing,
@@ -144,6 +145,58 @@ def test_fixed_point(insecure_keys: Keys) -> None:
     assert insecure_keys[1].decrypt(packed).dtype == np.float64
     integers = Packing(8).encrypt(insecure_keys[0], [1, 2]) * plain(0.5, FixedPoint(-1, bits=2))
     check(insecure_keys, integers, [Fraction(1, 2), 1])
+
+
+def test_plain_numbers_meet_an_array_whose_exponent_has_moved(insecure_keys: Keys) -> None:
+    """Products move it up or down; a sum aligns the two, exactly, whichever lies higher."""
+    public_key, _ = insecure_keys
+    four, half = plain(4.0, FixedPoint(2, bits=8)), plain(0.5, FixedPoint(-4, bits=8))
+    for packing in (Packing(16, 30), Packing(16, 30, exponent=-8)):
+        x = packing.encrypt(public_key, [[1, 2], [3, 4]])
+        for factor, value in ((four, 4), (half, Fraction(1, 2))):
+            y, v = x * factor, np.array([[1, 2], [3, 4]], dtype=object) * value
+            check(insecure_keys, y + 1, v + 1)
+            check(insecure_keys, 1 - y, 1 - v)
+            check(insecure_keys, (y - 1) + (y - 1), 2 * v - 2)
+            check(insecure_keys, y + [1, -3], v + [1, -3])
+        row = plain([4.0, -8.0], FixedPoint(2, bits=8)) @ x
+        check(insecure_keys, row + 1, [-19, -23])
+        back = PackedArray.from_bytes((x * four).to_bytes(), public_key)
+        check(insecure_keys, 1 - (back + 1), [[-4, -8], [-12, -16]])
+    tight = Packing(8, 9).encrypt(public_key, [1, 2]) * plain(4.0, FixedPoint(2, bits=8))
+    check(insecure_keys, tight, [4, 8])
+    with pytest.raises(SlotOverflowError, match="add"):  # 8 bits times 8, and 2 to align
+        tight + 1
+
+
+def test_addends_keep_the_encoding_that_they_declare(insecure_keys: Keys) -> None:
+    public_key, _ = insecure_keys
+    x = Packing(8, 20, exponent=-2).encrypt(public_key, [1.0, 2.0])
+    check(insecure_keys, x + 0.3, [Fraction(5, 4), Fraction(9, 4)])  # on the packing's grid
+    fine = np.array([1, 2], dtype=object) + Fraction(round(0.3 * 2**10), 2**10)
+    check(insecure_keys, x + plain(0.3, FixedPoint(-10, bits=10)), fine)
+    check(insecure_keys, x + plain([0.3, 0.3], FixedPoint(-10, bits=10)), fine)
+    check(insecure_keys, (x * plain(1.0, FixedPoint(-8, bits=9))) + 0.3, fine)  # on the finer grid, the array's
+    assert (x + public(1)).slot_bound == x.slot_bound + 4
+    integers = Packing(8, 20).encrypt(public_key, [1, 2])
+    check(insecure_keys, integers + plain(0.5, FixedPoint(-1, bits=2)), [Fraction(3, 2), Fraction(5, 2)])
+    halves = integers * plain(1.0, FixedPoint(-1, bits=2))
+    check(insecure_keys, halves + 0.5, [Fraction(3, 2), Fraction(5, 2)])
+    with pytest.raises(PlaintextRangeError):  # nobody declared that it may be rounded
+        halves + 0.3
+    with pytest.raises(PlaintextRangeError):
+        x + plain(4, bits=2)
+
+
+def test_factors_with_an_exponent_each(insecure_keys: Keys) -> None:
+    packed = Packing(8, 80).encrypt(insecure_keys[0], [[1, 2], [3, 4]])
+    for factors in ([[1.0], [1.5]], [[1.0], [6.0]]):  # one exponent for both, and two
+        expected = np.array([[1, 2], [3, 4]]) * np.array(factors)
+        np.testing.assert_array_equal(insecure_keys[1].decrypt(packed * plain(factors, FloatsPerElement())), expected)
+        np.testing.assert_array_equal(
+            insecure_keys[1].decrypt(packed + plain(np.tile(factors, 2), FloatsPerElement())),
+            np.array([[1, 2], [3, 4]]) + np.array(factors),
+        )
 
 
 def test_slot_overflow_is_refused_before_it_happens(insecure_keys: Keys) -> None:
