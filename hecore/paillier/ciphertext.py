@@ -20,6 +20,7 @@ from hecore.paillier import linear
 from hecore.paillier.counting import count, operation_counter
 from hecore.paillier.encoding import Encoded, Encoding, check_bound, encode, plaintext_limit
 from hecore.paillier.obfuscation import public_obfuscators
+from hecore.paillier.operands import refuse_mask
 from hecore.paillier.refusals import Refusals
 
 if TYPE_CHECKING:
@@ -275,6 +276,7 @@ class EncryptedArray(Refusals):
 
     def segment_sum(self, segments: ArrayLike, count: int) -> EncryptedArray:
         """out[s] = sum of self[i] where segments[i] == s, for a 1-D array; shape (count,). Empty segments give 0."""
+        refuse_mask(segments)
         places = np.asarray(segments)
         if self.ndim != 1 or places.shape != self.shape:
             raise ShapeError(

@@ -17,8 +17,10 @@ def as_numbers(values: object) -> tuple[NDArray[Any], bool]:
     """Anything number-like -> (array of dtype bool, int, uint, float16/32/64 or object, follows the int64 rule).
 
     Python sequences are read element by element, so that NumPy's own choice of a common dtype (float64 for
-    [2**63, -1]) never changes a number. Object arrays hold Python ints or Fractions only.
+    [2**63, -1]) never changes a number. Object arrays hold Python ints or Fractions only. Masked arrays are refused:
+    what their mask hides would enter as a number.
     """
+    refuse_mask(values)
     if isinstance(values, np.ndarray | np.generic):
         array = np.asarray(values)
     elif isinstance(values, bool | int | float | Fraction):
@@ -42,6 +44,15 @@ def as_numbers(values: object) -> tuple[NDArray[Any], bool]:
     if kind != "O":
         raise OperandTypeError(f"cannot encode dtype {array.dtype}: bool, integers, floats and Fractions are allowed")
     return _classify(array), True
+
+
+def refuse_mask(values: object) -> None:
+    """Raises OperandTypeError for a masked array, nested ones included: nothing here would heed the mask."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise OperandTypeError("cannot use a masked array: its mask would be lost; fill it first, .filled(0)")
+    if isinstance(values, list | tuple):
+        for value in values:
+            refuse_mask(value)
 
 
 def _classify(array: NDArray[Any]) -> NDArray[Any]:

@@ -187,6 +187,18 @@ def test_what_is_no_number(values: Any) -> None:
         encode(values)
 
 
+MASKED = np.ma.MaskedArray([1, 2, 3], mask=[False, True, False])
+
+
+@pytest.mark.parametrize(
+    "values", [MASKED, MASKED[0:1], [1, [MASKED, 2]], np.ma.masked, (1, np.ma.masked), np.ma.MaskedArray(3)]
+)
+def test_a_mask_is_not_lost(values: Any) -> None:
+    for operand in (values, plain(values, bits=8), public(values)):
+        with pytest.raises(OperandTypeError, match="mask"):
+            encode(operand)
+
+
 @pytest.mark.parametrize("values", [[], [[]], np.zeros((3, 0)), np.zeros(0, dtype=np.int8), range(0)])
 def test_empty_arrays(values: Any) -> None:
     with pytest.raises(ShapeError, match="empty"):
@@ -231,12 +243,17 @@ def test_results_beyond_float64() -> None:
 
 
 def test_integers_come_back_as_int64_where_they_fit() -> None:
-    small = encode([1, -(2**63) + 1], Integers(70))
-    assert decode(small.magnitudes, small.negative, small.encoding).dtype == np.int64
-    large = encode([1, 2**63], Integers(70))
-    got = decode(large.magnitudes, large.negative, large.encoding)
-    assert got.dtype == object
-    assert got.tolist() == [1, 2**63]
+    for values, dtype in (
+        ([1, -(2**63) + 1], np.int64),
+        ([-(2**63), 2**63 - 1, 0], np.int64),
+        (-(2**63), np.int64),
+        ([1, 2**63], np.object_),
+        ([1, -(2**63) - 1], np.object_),
+    ):
+        encoded = encode(values, Integers(70))
+        got = decode(encoded.magnitudes, encoded.negative, encoded.encoding)
+        assert got.dtype == dtype
+        assert got.tolist() == values
 
 
 def test_secrets_stay_out_of_reprs_and_messages() -> None:
