@@ -44,7 +44,8 @@ def from_json(text: str, public_key: PublicKey, *, bits: int | None = None) -> E
     """A vector of the ciphertexts in `text`, on the current backend; every one is checked.
 
     Where all exponents are 0 they are integers. `bits` declares the size of the plaintexts; without it they may fill
-    the plaintext space, so that they can be decrypted and not added to. Raises SerializationError, CiphertextError,
+    the plaintext space, so that they can be decrypted and not added to. The text does not say whether it was written
+    `raw`, so the array counts as not randomised. Raises SerializationError, CiphertextError,
     ParameterError and HeadroomError.
     """
     pairs = [jwk.read_ciphertext(line) for line in text.splitlines() if line.strip()]
@@ -68,4 +69,4 @@ def from_json(text: str, public_key: PublicKey, *, bits: int | None = None) -> E
         encoding = Encoding("fixed", exponents[0])
     else:
         encoding = Encoding("fixed").with_exponent(np.array(exponents, dtype=np.int64))
-    return EncryptedArray(public_key, residues, encoding, bound, randomised=True)
+    return EncryptedArray(public_key, residues, encoding, bound, randomised=False)

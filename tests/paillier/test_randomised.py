@@ -80,5 +80,9 @@ def test_leaving_rerandomises(insecure_keys: Keys, ints: EncryptedArray) -> None
     raw = EncryptedArray.from_bytes(result.to_bytes(raw=True), public_key)
     assert ciphertexts(raw) == ciphertexts(result)
     assert not raw.randomised  # and so it is rerandomised when it leaves again
+    foreign = EncryptedArray.from_json(result.to_json(raw=True), public_key)
+    assert ciphertexts(foreign) == ciphertexts(result)
+    assert not foreign.randomised  # the text does not say
+    assert not set(ciphertexts(EncryptedArray.from_json(foreign.to_json(), public_key))) & set(ciphertexts(result))
     fresh = EncryptedArray.from_bytes(ints.to_bytes(), public_key)
     assert ciphertexts(fresh) == ciphertexts(ints)  # once is enough
