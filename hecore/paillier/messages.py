@@ -2,7 +2,8 @@
 
 A signed integer array of shape S is a pair: magnitudes as uint64 limbs (*S, L), little-endian, and a boolean
 array S that flags the minus signs. Everything here is exact. Arrays are worked on in whole columns of limbs; up to
-`_FEW` values go through Python integers instead, which is quicker than some hundred NumPy calls.
+`_FEW` values go through Python integers instead, which is quicker than some hundred NumPy calls. None of it claims
+constant time: Python integers, and some of the NumPy operations, take a time that depends on the values.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ def bit_field(integers: Limbs, offset: int, width: int) -> Limbs:
 def to_messages(magnitudes: Limbs, negative: Flags, n: int, limbs: int) -> Limbs:
     """Signed integers of magnitude below n -> their residues in [0, n), (*S, limbs of n).
 
-    No branch depends on a value; a zero must not be flagged negative.
+    A zero must not be flagged negative. Up to `_FEW` values go through Python integers, in variable time; above, no
+    branch depends on a value.
     """
     if negative.size <= _FEW:
         pairs = zip(ints_from_limbs(magnitudes), negative.flat, strict=True)
