@@ -201,5 +201,6 @@ def _close_all() -> None:
         pool.close()
 
 
-os.register_at_fork(after_in_child=_empty_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_empty_after_fork)
 atexit.register(_close_all)

@@ -35,6 +35,11 @@ def test_import_hecore_loads_nothing_heavy(checkout: Path) -> None:
     assert loaded & HEAVY == set()
 
 
+def test_a_platform_that_cannot_fork(checkout: Path) -> None:
+    statement = "import os\ndel os.fork, os.register_at_fork\nimport hecore.paillier.pool, hecore.backends.registry"
+    assert "hecore" in loaded_by(statement, checkout)
+
+
 def test_that_test_sees_a_heavy_import(copied_checkout: Path) -> None:
     package = copied_checkout / "hecore" / "__init__.py"
     package.write_text(package.read_text() + "\nimport numba\n")
