@@ -47,6 +47,9 @@ class Modulus:
         """uint64 limbs of the canonical host form."""
         return limbs_for_bits(self.bits)
 
+    def __reduce__(self) -> tuple[type[Modulus], tuple[int, Modulus | None]]:
+        return Modulus, (self.value, self.square_of)  # without what backends keep beside the fields
+
     def __repr__(self) -> str:
         kind = "square, " if self.square_of is not None else ""
         return f"<Modulus {kind}{self.bits} bits>"

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from hecore.arith.modulus import CrtModulus, Modulus
     from hecore.backends.protocol import Indices, IntegerBackend, Limbs
 
+_HANDLES = (ResidueArray, FixedBaseTable)
+
 
 def check_owned(backend: IntegerBackend, *operands: object) -> None:
     """Every operand lives on `backend`."""
     for operand in operands:
-        if not isinstance(operand, ResidueArray | FixedBaseTable):
+        if not isinstance(operand, _HANDLES):
             raise OperandTypeError(f"expected a ResidueArray, got {type(operand).__name__}")
         if operand.backend is not backend:
             raise BackendMismatchError(

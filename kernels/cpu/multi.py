@@ -26,6 +26,7 @@ from hecore.kernels.cpu.engine import Engine, Limbs, Rows, groups_of, pad_column
 from hecore.kernels.cpu.vector import LANES
 
 Signs = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 STRAUS_WINDOW = 4
 DIGIT_BYTES = 64 << 20  # digits of one round of outputs
 SEGMENT_BLOCK = 4096
@@ -294,8 +295,8 @@ def _round(
     if unit:
         assert bases.u is not None
         assert bases.v is not None
-        logs = _dot(flat.reshape(m, k, -1), bits, negative, bases.u)
-        logs = [x - y for x, y in zip(logs, _dot(owed.reshape(m, k, -1), bits + 1, None, bases.v), strict=True)]
+        logs = _dot(engine, flat.reshape(m, k, -1), bits, negative, bases.u)
+        logs = [x - y for x, y in zip(logs, _dot(engine, owed.reshape(m, k, -1), bits + 1, None, bases.v), strict=True)]
         n = context.root
         out = engine.encode(context, limbs_from_ints([x % n for x in logs], bases.u.shape[1]), out)
     return out
@@ -304,7 +305,7 @@ def _round(
 DOT_TERMS = 1 << 21  # 2^21 products of 16-bit pieces stay below 2^53
 
 
-def _dot(weights: Limbs, bits: int, negative: Signs | None, values: Limbs) -> list[int]:
+def _dot(engine: Engine, weights: Limbs, bits: int, negative: Signs | None, values: Limbs) -> list[int]:
     """sum_j ±weights[i, j] * values[j] as integers, weights below 2^bits.
 
     Products of 16-bit pieces are summed in float64, exactly.
@@ -320,7 +321,13 @@ def _dot(weights: Limbs, bits: int, negative: Signs | None, values: Limbs) -> li
             if negative is not None:
                 left = np.where(negative[:, cut], -left, left)
             columns = np.zeros((m, right.shape[1]))
-            multiexp.add_products(columns, left, right)
+
+            def task(
+                first: int, last: int, columns: Floats = columns, left: Floats = left, right: Floats = right
+            ) -> None:
+                multiexp.add_products(columns[first:last], left[first:last], right)
+
+            engine.workers.run(m, task)
             for i, value in enumerate(_carry(columns.astype(np.int64))):
                 totals[i] += value << (16 * s)
     return totals

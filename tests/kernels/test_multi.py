@@ -106,9 +106,9 @@ def check_dot(weights: list[list[int]], values: list[int], bits: int) -> None:
     negative = np.array([[x < 0 for x in row] for row in weights])
     other = limbs_from_ints(values, limbs_for_bits(max(value.bit_length() for value in values)))
     expected = [sum(x * y for x, y in zip(row, values, strict=True)) for row in weights]
-    assert multi._dot(packed, bits, negative, other) == expected
+    assert multi._dot(Engine(2), packed, bits, negative, other) == expected
     if not negative.any():
-        assert multi._dot(packed, bits, None, other) == expected
+        assert multi._dot(Engine(2), packed, bits, None, other) == expected
 
 
 @pytest.mark.parametrize("terms", [1, 3, 1 << 21])
