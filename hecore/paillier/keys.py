@@ -83,13 +83,14 @@ def _generate(key_bits: int, randomness_bits: int | None) -> tuple[PublicKey, Se
 
 @final
 class PublicKey:
-    """n, and h where the owner made one. Immutable; equal and hashed by (n, h).
+    """n, and h where the owner made one. Immutable; equal, hashed and fingerprinted by (n, h, randomness_bits).
 
     With h, an encryption multiplies by hs**r for hs = h**n mod n^2 and r of `randomness_bits` bits. By default
     these are key_bits/2, secure under the decisional composite residuosity assumption and, for short exponents
     modulo a Blum integer, factoring (Damgard, Jurik and Nielsen 2010, section 4.2). Fewer bits are faster and an
     explicit choice: they add the assumption that discrete logarithms of that length modulo n are hard, beyond
-    what factoring gives, and are refused below twice the security level. Without h (an imported modulus of
+    what factoring gives, and are refused below twice the security level; a key that arrives with them is read
+    only where the reader takes that assumption, too (`allow_short_randomness`). Without h (an imported modulus of
     unknown shape, for which that argument fails) it multiplies by r**n, r uniform.
 
     The constructor raises MalformedKeyError for a modulus that is even, prime, a perfect power or out of size
@@ -147,8 +148,8 @@ class PublicKey:
 
     @cached_property
     def fingerprint(self) -> str:
-        """32 hexadecimal digits: the first 16 bytes of SHA-256 over n and h as the wire form writes them."""
-        return hashlib.sha256(self._numbers()).digest()[: wire.FINGERPRINT_BYTES].hex()
+        """32 hexadecimal digits: the first 16 bytes of SHA-256 over n, h and randomness_bits as in the wire form."""
+        return hashlib.sha256(self._payload()).digest()[: wire.FINGERPRINT_BYTES].hex()
 
     def fixed_base(self, backend: IntegerBackend) -> FixedBase:
         """Powers of hs modulo n^2 on `backend`, kept for the life of this key. Raises MalformedKeyError without h."""
@@ -201,7 +202,7 @@ class PublicKey:
 
         With `strict`, raise MalformedKeyError naming the failures instead of reporting them.
         """
-        report = validation.report(self.n, self.h)
+        report = validation.report(self.n, self.h, self.randomness_bits)
         if strict and not report.passed:
             raise MalformedKeyError(f"cannot trust this key: it must hold that {'; '.join(report.failures)}")
         return report
@@ -210,14 +211,16 @@ class PublicKey:
 
     def to_bytes(self) -> bytes:
         """The binary form of docs/wire-format.md."""
-        payload = self._numbers() + wire.pack_u32(self.randomness_bits)
-        return wire.write_frame(wire.Kind.PUBLIC_KEY, self.fingerprint, payload)
+        return wire.write_frame(wire.Kind.PUBLIC_KEY, self.fingerprint, self._payload())
 
     @classmethod
-    def from_bytes(cls, data: wire.Bytes, *, allow_insecure: bool = False) -> PublicKey:
+    def from_bytes(
+        cls, data: wire.Bytes, *, allow_insecure: bool = False, allow_short_randomness: bool = False
+    ) -> PublicKey:
         """Inverse of `to_bytes`. An equal key that still lives is returned itself, with the tables it has built.
 
-        Raises SerializationError for malformed bytes, and what the constructor raises.
+        Raises SerializationError for malformed bytes, InsecureParametersError for encryption exponents shorter than
+        key_bits/2 without `allow_short_randomness`, and what the constructor raises.
         """
         frame = wire.read_frame(data, wire.Kind.PUBLIC_KEY)
         payload = bytes(frame.payload)
@@ -229,10 +232,15 @@ class PublicKey:
             randomness_bits = reader.u32()
             reader.finish()
             key = cls(n, h or None, randomness_bits=randomness_bits, allow_insecure=allow_insecure)
-            key = _living_keys.setdefault(payload, key)
         if frame.fingerprint != key.fingerprint:
             raise SerializationError("cannot read the public key: its fingerprint does not match its numbers")
-        return key
+        least = default_randomness_bits(key.key_bits)
+        if key.randomness_bits < least and not allow_short_randomness:
+            raise InsecureParametersError(
+                f"cannot use a foreign key with exponents of {key.randomness_bits} bits: fewer than {least} assume "
+                "that discrete logarithms of that length modulo n are hard; allow_short_randomness=True accepts that"
+            )
+        return _living_keys.setdefault(payload, key)
 
     def to_jwk(self, *, kid: str | None = None) -> str:
         """JSON as `pheutil` writes it, with h as an additional member where there is one; `kid` names the key."""
@@ -244,27 +252,34 @@ class PublicKey:
         n, h = jwk.read_public(text)
         return cls(n, h, allow_insecure=allow_insecure)
 
-    def _numbers(self) -> bytes:
-        return wire.pack_integer(self.n) + wire.pack_integer(self.h or 0)
+    def _payload(self) -> bytes:
+        return wire.pack_integer(self.n) + wire.pack_integer(self.h or 0) + wire.pack_u32(self.randomness_bits)
+
+    @property
+    def _identity(self) -> tuple[int, int | None, int]:
+        return self.n, self.h, self.randomness_bits
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PublicKey):
             return NotImplemented
-        return self is other or (self.n, self.h) == (other.n, other.h)
+        return self is other or self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash((self.n, self.h))
+        return hash(self._identity)
 
     def __repr__(self) -> str:
         return f"<PublicKey {self.key_bits} bits, {self.fingerprint}>"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Whoever holds an insecure key in memory chose to; its pickle says so again.
+        # Whoever holds an insecure key in memory chose to; its pickle says so again. For short exponents it does not:
+        # they are read where an equal key lives already, as this one now does in this process and in its forks.
+        _living_keys.setdefault(self._payload(), self)
         return _from_pickle, (self.to_bytes(), self.key_bits < SECURITY_FLOOR_BITS)
 
 
 def _from_pickle(data: bytes, allow_insecure: bool) -> PublicKey:
-    return PublicKey.from_bytes(data, allow_insecure=allow_insecure)
+    known = bytes(wire.read_frame(data, wire.Kind.PUBLIC_KEY).payload) in _living_keys
+    return PublicKey.from_bytes(data, allow_insecure=allow_insecure, allow_short_randomness=known)
 
 
 # Every unpickled array brings its key; one key value is checked and builds its tables once.
@@ -333,20 +348,20 @@ class SecretKey:
 
     @classmethod
     def from_bytes_unprotected(cls, data: wire.Bytes, *, allow_insecure: bool = False) -> SecretKey:
-        """Inverse of `to_bytes_unprotected`. Raises SerializationError, and what the constructors raise."""
+        """Inverse of `to_bytes_unprotected`. Raises SerializationError, and what the constructors raise.
+
+        The length of the exponents is the owner's own choice, so that short ones are read without being asked about.
+        """
         frame = wire.read_frame(data, wire.Kind.SECRET_KEY_UNPROTECTED)
         reader = wire.PayloadReader(frame.payload)
-        public_key = PublicKey.from_bytes(reader.block(reader.u32()), allow_insecure=allow_insecure)
+        public_key = PublicKey.from_bytes(
+            reader.block(reader.u32()), allow_insecure=allow_insecure, allow_short_randomness=True
+        )
         p, q = reader.integer(_MAX_INTEGER_BYTES), reader.integer(_MAX_INTEGER_BYTES)
         reader.finish()
         if frame.fingerprint != public_key.fingerprint:
             raise SerializationError("cannot read the secret key: its fingerprint is not that of its public key")
         return cls(public_key, p, q)
-
-    def to_jwk_unprotected(self, *, kid: str | None = None) -> str:
-        """The key in the clear as JSON, as `pheutil` writes it: for interchange with the peer alone."""
-        key = self.public_key
-        return jwk.write_secret_unprotected(key.n, key.h, self.crt.p, self.crt.q, kid or key.fingerprint)
 
     @classmethod
     def from_jwk_unprotected(cls, text: str | bytes, *, allow_insecure: bool = False) -> SecretKey:

@@ -18,7 +18,7 @@ from hecore.arith.limbs import less_than
 from hecore.arith.number_theory import is_perfect_power, jacobi
 from hecore.arith.primes import is_prime, minimum_distance, small_factor
 from hecore.errors import CiphertextError, MalformedKeyError, OperandTypeError, ShapeError
-from hecore.paillier.params import MAX_KEY_BITS, MIN_MODULUS, SECURITY_FLOOR_BITS
+from hecore.paillier.params import MAX_KEY_BITS, MIN_MODULUS, SECURITY_FLOOR_BITS, default_randomness_bits
 
 if TYPE_CHECKING:
     from hecore.backends.protocol import IntegerBackend, Limbs, ResidueArray
@@ -67,11 +67,18 @@ class ValidationReport:
         return "\n".join(lines + [f"not checked: {text}" for text in self.not_checked])
 
 
-def report(n: int, h: int | None) -> ValidationReport:
+def report(n: int, h: int | None, randomness_bits: int) -> ValidationReport:
     """What `PublicKey.validate` returns."""
-    return ValidationReport(
-        tuple(_report_checks(n, h)), _NOT_CHECKED if h is None else _NOT_CHECKED + _NOT_CHECKED_OF_H
-    )
+    not_checked = _NOT_CHECKED
+    if h is not None:
+        not_checked += _NOT_CHECKED_OF_H
+        half = default_randomness_bits(n.bit_length())
+        if randomness_bits < half:
+            not_checked += (
+                f"that discrete logarithms of {randomness_bits} bits modulo n are hard (an assumption of its short "
+                f"exponents; {half} bits need none)",
+            )
+    return ValidationReport(tuple(_report_checks(n, h)), not_checked)
 
 
 def as_integer(name: str, value: object) -> int:

@@ -29,7 +29,7 @@ from hecore.paillier import (
     wire,
 )
 from tests.fuzz.mutate import mend_frame
-from tests.fuzz.targets import CORPUS, PASSPHRASE
+from tests.fuzz.targets import CORPUS, PASSPHRASE, secret_jwk
 
 EXPONENTS = (2**31, -(2**31), 2**18, -(2**18))
 
@@ -56,7 +56,7 @@ def seeds() -> dict[str, bytes]:
         files[f"public_key/{name}"] = key.public_key.to_bytes()
         files[f"secret_key/{name}"] = key.to_bytes_unprotected()
         files[f"public_jwk/{name}"] = files[f"phe_public/{name}"] = key.public_key.to_jwk().encode()
-        files[f"secret_jwk/{name}"] = files[f"phe_private/{name}"] = key.to_jwk_unprotected().encode()
+        files[f"secret_jwk/{name}"] = files[f"phe_private/{name}"] = secret_jwk(key)
     # p divides q - 1: not every residue is a ciphertext; the peer takes such a key, and so does the peer's API
     files["secret_jwk/bad-common-factor"] = jwk.write_secret_unprotected(21, None, 3, 7, "kid").encode()
     files["phe_private/common-factor"] = files["secret_jwk/bad-common-factor"]

@@ -118,7 +118,7 @@ def mend_frame(data: bytes, *, fingerprint: bool = True) -> bytes:
         if fingerprint:
             header[8:24] = mended[8:24].ljust(16, b"\0")
     elif fingerprint and header[5] == wire.Kind.PUBLIC_KEY:
-        header[8:24] = hashlib.sha256(payload[:-4]).digest()[:16]
+        header[8:24] = hashlib.sha256(payload).digest()[:16]
     body = bytes(header) + payload
     return body + hashlib.sha256(body).digest()[: wire.CHECKSUM_BYTES]
 

@@ -49,6 +49,12 @@ def corpus_keys() -> tuple[PublicKey, SecretKey]:
     return secret_key.public_key, secret_key
 
 
+def secret_jwk(key: SecretKey) -> bytes:
+    public_key = key.public_key
+    text = jwk.write_secret_unprotected(public_key.n, public_key.h, key.crt.p, key.crt.q, public_key.fingerprint)
+    return text.encode()
+
+
 def same_encoding(a: Encoding, b: Encoding) -> bool:
     return (a.kind, a.fixed_scale) == (b.kind, b.fixed_scale) and np.array_equal(a.exponent, b.exponent)
 
@@ -189,7 +195,7 @@ TARGETS: dict[str, Target] = {
     ),
     "secret_jwk": Target(
         lambda data: SecretKey.from_jwk_unprotected(data, allow_insecure=True),
-        lambda key: key.to_jwk_unprotected().encode(),
+        secret_jwk,
         change_tokens,
     ),
     "array_json": Target(

@@ -37,6 +37,10 @@ def read_secret(text: str | bytes) -> SecretKey:
     return SecretKey.from_jwk_unprotected(text, allow_insecure=True)
 
 
+def secret_jwk(key: SecretKey, kid: str = "kid") -> str:
+    return jwk.write_secret_unprotected(key.public_key.n, key.public_key.h, key.crt.p, key.crt.q, kid)
+
+
 # -- our own ---------------------------------------------------------------------------------------------
 
 
@@ -45,7 +49,7 @@ def test_the_documented_form() -> None:
     public = {"kty": "DAJ", "alg": "PAI-GN1", "key_ops": ["encrypt"], "n": "F_3d", "h": "F_3E", "kid": "mine"}
     assert json.loads(PUBLIC.to_jwk(kid="mine")) == public
     secret = {"kty": "DAJ", "key_ops": ["decrypt"], "p": "A_s", "q": "Bgc", "pub": public, "kid": "mine"}
-    assert json.loads(SECRET.to_jwk_unprotected(kid="mine")) == secret
+    assert json.loads(secret_jwk(SECRET, "mine")) == secret
     without = json.loads(PublicKey.insecure(N).to_jwk())
     assert "h" not in without
     assert without["kid"] == PublicKey.insecure(N).fingerprint
@@ -57,14 +61,14 @@ def test_keys_survive(key_bits: int) -> None:
     for key in (public_key, PublicKey.insecure(public_key.n)):
         assert read_public(key.to_jwk()) == key
         assert read_public(key.to_jwk().encode()) == key
-    assert read_secret(secret_key.to_jwk_unprotected()) == secret_key
+    assert read_secret(secret_jwk(secret_key)) == secret_key
 
 
 def test_a_short_key_needs_the_insecure_name() -> None:
     with pytest.raises(InsecureParametersError):
         PublicKey.from_jwk(PUBLIC.to_jwk())
     with pytest.raises(InsecureParametersError):
-        SecretKey.from_jwk_unprotected(SECRET.to_jwk_unprotected())
+        SecretKey.from_jwk_unprotected(secret_jwk(SECRET))
 
 
 @given(st.integers(0, 2**16384 - 1), st.integers(-(2**18), 2**18))
@@ -101,7 +105,7 @@ def test_the_peer_reads_our_keys(pheutil: Callable[..., None], tmp_path: Path) -
     public_key, secret_key = generate_insecure_keypair(256)
     files = {name: tmp_path / name for name in ("public", "secret", "cipher", "sum", "plain")}
     files["public"].write_text(public_key.to_jwk())
-    files["secret"].write_text(secret_key.to_jwk_unprotected())
+    files["secret"].write_text(secret_jwk(secret_key))
     pheutil("encrypt", files["public"], "3.5", "--output", files["cipher"])
     pheutil("add", files["public"], files["cipher"], "1.25", "--output", files["sum"])
     pheutil("decrypt", files["secret"], files["sum"], "--output", files["plain"])
@@ -193,7 +197,7 @@ def test_malformed_public_keys(members: dict[str, Any]) -> None:
 )
 def test_malformed_private_keys(members: dict[str, Any]) -> None:
     with pytest.raises(SerializationError):
-        read_secret(changed(SECRET.to_jwk_unprotected(), **members))
+        read_secret(changed(secret_jwk(SECRET), **members))
 
 
 def test_well_formed_bad_keys() -> None:
@@ -201,7 +205,7 @@ def test_well_formed_bad_keys() -> None:
         with pytest.raises(MalformedKeyError):
             read_public(changed(PUBLIC.to_jwk(), n=n, h="AQ"))
     with pytest.raises(MalformedKeyError, match=r"p \* q = n"):
-        read_secret(changed(SECRET.to_jwk_unprotected(), q="Bgk"))
+        read_secret(changed(secret_jwk(SECRET), q="Bgk"))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +267,7 @@ def test_only_text_is_read(parse: Callable[[Any], object]) -> None:
 
 
 def test_errors_quote_no_secret() -> None:
-    text = SECRET.to_jwk_unprotected()
+    text = secret_jwk(SECRET)
     for broken in (text[:-1], changed(text, p="A_s*"), changed(text, q="B"), changed(text, p="A_t")):
         with pytest.raises(HecoreError) as caught:
             read_secret(broken)
@@ -274,7 +278,7 @@ def test_errors_quote_no_secret() -> None:
 
 PARSERS = [
     pytest.param(read_public, PUBLIC.to_jwk(), id="public"),
-    pytest.param(read_secret, SECRET.to_jwk_unprotected(), id="secret"),
+    pytest.param(read_secret, secret_jwk(SECRET), id="secret"),
     pytest.param(jwk.read_ciphertext, jwk.write_ciphertext(123456789, -32), id="ciphertext"),
 ]
 
@@ -328,7 +332,7 @@ JSON = st.recursive(
 def test_fuzz_members(member: str, value: object) -> None:
     for parse, text in (
         (read_public, PUBLIC.to_jwk()),
-        (read_secret, SECRET.to_jwk_unprotected()),
+        (read_secret, secret_jwk(SECRET)),
         (jwk.read_ciphertext, jwk.write_ciphertext(1234, 5)),
     ):
         try:

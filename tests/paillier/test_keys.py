@@ -116,7 +116,7 @@ def test_strengths(key_bits: int, strength: int) -> None:
 def test_a_shorter_exponent_is_explicit_and_bounded(secure_keys: tuple[PublicKey, SecretKey]) -> None:
     n, h = secure_keys[0].n, secure_keys[0].h
     assert PublicKey(n, h, randomness_bits=224).randomness_bits == 224
-    assert PublicKey(n, h, randomness_bits=224) == secure_keys[0]  # a matter of who encrypts, not of the key
+    assert PublicKey(n, h, randomness_bits=224) != secure_keys[0]  # it rests on another assumption
     with pytest.raises(InsecureParametersError, match="224"):
         PublicKey(n, h, randomness_bits=223)
     with pytest.raises(ParameterError, match="add nothing"):
@@ -337,8 +337,34 @@ def test_a_public_key_survives_pickle(protocol: int) -> None:
         assert copy.deepcopy(key) == key
 
 
-def test_equality_and_hash_are_by_n_and_h() -> None:
+def test_short_exponents_are_read_only_where_their_assumption_is_taken() -> None:
+    key, _ = generate_insecure_keypair(256)
+    n, h = key.n, key.h
+    data = PublicKey.insecure(n, h, randomness_bits=100).to_bytes()
+    pickled = pickle.dumps(PublicKey.insecure(n, h, randomness_bits=100))
+    for read in (lambda: PublicKey.from_bytes(data, allow_insecure=True), lambda: pickle.loads(pickled)):
+        for _ in range(2):
+            with pytest.raises(InsecureParametersError, match="discrete logarithms.*allow_short_randomness"):
+                read()
+    short = PublicKey.from_bytes(data, allow_insecure=True, allow_short_randomness=True)
+    assert short.randomness_bits == 100
+    assert pickle.loads(pickled) is short  # the assumption was taken in this process
+    with pytest.raises(InsecureParametersError, match="discrete logarithms"):  # from_bytes wants to hear it each time
+        PublicKey.from_bytes(data, allow_insecure=True)
+    assert any("100 bits" in text for text in short.validate().not_checked)
+    assert not any("logarithm" in text for text in key.validate().not_checked)
+    assert not any("logarithm" in text for text in PublicKey.insecure(n, randomness_bits=100).validate().not_checked)
+
+
+def test_the_owner_of_short_exponents_is_not_asked_again() -> None:
+    _, secret_key = generate_insecure_keypair(64, randomness_bits=20)
+    twin = SecretKey.from_bytes_unprotected(secret_key.to_bytes_unprotected(), allow_insecure=True)
+    assert twin.public_key.randomness_bits == 20
+
+
+def test_equality_and_hash_are_by_all_that_is_sent() -> None:
     key = PublicKey.insecure(N, H)
+    assert key != PublicKey.insecure(N, H, randomness_bits=9)
     assert key == PublicKey.insecure(N, H)
     assert hash(key) == hash(PublicKey.insecure(N, H))
     assert key != PublicKey.insecure(N)
@@ -354,7 +380,8 @@ def test_equality_and_hash_are_by_n_and_h() -> None:
 def test_fingerprints_tell_keys_apart_and_nothing_else() -> None:
     keys = [PublicKey.insecure(N, H), PublicKey.insecure(N), PublicKey.insecure(N, N - 4), PublicKey.insecure(7 * 11)]
     assert len({key.fingerprint for key in keys}) == len(keys)
-    assert keys[0].fingerprint == PublicKey.insecure(N, H, randomness_bits=10).fingerprint
+    assert keys[0].fingerprint == PublicKey.insecure(N, H, randomness_bits=10).fingerprint  # half of n's 21
+    assert keys[0].fingerprint != PublicKey.insecure(N, H, randomness_bits=11).fingerprint
     assert all(len(bytes.fromhex(key.fingerprint)) == 16 for key in keys)
     assert keys[0].fingerprint in repr(keys[0])
     assert keys[0].fingerprint in repr(SecretKey(keys[0], P, Q))
