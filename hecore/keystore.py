@@ -123,8 +123,8 @@ def save(
         raise ParameterError(f"cannot save with scrypt N = 2**{log2_n}: 1 to {_MAXIMUM_LOG2_N} are allowed")
     password = _passphrase_bytes(passphrase)
     target = Path(path)
-    if not overwrite and os.path.lexists(target):
-        raise KeystoreError(f"cannot save a key to {target}: the file exists; pass overwrite=True to replace it")
+    if not overwrite and os.path.lexists(target):  # `write_atomically` decides; this only spares the work before it
+        raise _file_exists(target)
 
     plaintext = secret_key.to_bytes_unprotected()
     header = _Header(
@@ -139,7 +139,7 @@ def save(
         raise KeystoreError(f"cannot save a key of {len(plaintext)} bytes: at most {_MAXIMUM_PAYLOAD} are allowed")
     associated = header.pack()
     sealed = _cipher(password, header).encrypt(header.nonce, plaintext, associated)
-    write_atomically(target, associated + sealed, mode=0o600)
+    write_atomically(target, associated + sealed, mode=0o600, overwrite=overwrite)
 
 
 def load(path: str | os.PathLike[str], passphrase: str | bytes, *, allow_insecure: bool = False) -> SecretKey:
@@ -189,12 +189,15 @@ def inspect(path: str | os.PathLike[str]) -> KeystoreInfo:
     )
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview, *, mode: int = 0o666) -> None:
+def write_atomically(
+    path: str | os.PathLike[str], data: bytes | memoryview, *, mode: int = 0o666, overwrite: bool = True
+) -> None:
     """Write `data` to `path` so that a reader, or a crash at any moment, sees the old file or the whole new one.
 
     A temporary file beside `path` (created exclusively with `mode`, less the umask) is written, fsynced and renamed
     over it; then the directory is fsynced. Whatever fails before the rename leaves `path` alone and removes the
-    temporary file.
+    temporary file. Without `overwrite` it takes the name only where nothing has it, and of several processes at once
+    only one does. Raises KeystoreError where the name is taken, OSError.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
@@ -204,7 +207,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview, *, 
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        if overwrite:
+            os.replace(temporary, target)
+        else:
+            _take_name(temporary, target)
     except BaseException:  # an interrupt too must leave no half-written file behind; the error goes on
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -215,6 +221,30 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview, *, 
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _take_name(temporary: Path, target: Path) -> None:
+    """Rename, to a name that nothing has yet: a hard link, unlike a rename, never replaces a file."""
+    try:
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            raise
+        except OSError:  # no hard links here (FAT, some network shares): an empty file takes the name instead
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            try:
+                os.replace(temporary, target)
+            except BaseException:
+                os.unlink(target)
+                raise
+        else:
+            os.unlink(temporary)
+    except FileExistsError:
+        raise _file_exists(target) from None
+
+
+def _file_exists(target: Path) -> KeystoreError:
+    return KeystoreError(f"cannot write {target}: the file exists; pass overwrite=True to replace it")
 
 
 def _read(path: Path) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -194,6 +197,46 @@ def test_an_existing_key_is_replaced_only_when_told(saved: Path, secret_key: Sec
     assert saved.read_bytes() == before
     keystore.save(secret_key, saved, "new", allow_insecure=True, insecure_log2_n=1, overwrite=True)
     assert keystore.load(saved, "new", allow_insecure=True).public_key == secret_key.public_key
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_a_key_that_appears_while_ours_is_written_survives(
+    secret_key: SecretKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
+) -> None:
+    target, other = tmp_path / "key.hks", tmp_path / "other.hks"
+    if not hard_links:
+
+        def link(*_: object) -> None:
+            raise PermissionError(errno.EPERM, "no hard links here")
+
+        monkeypatch.setattr(os, "link", link)
+    cipher = keystore._cipher
+
+    def slow_cipher(*arguments: Any) -> Any:
+        target.write_bytes(b"another process's key")
+        return cipher(*arguments)
+
+    keystore.save(secret_key, other, PASSPHRASE, allow_insecure=True, insecure_log2_n=1)
+    assert keystore.load(other, PASSPHRASE, allow_insecure=True) == secret_key
+    monkeypatch.setattr(keystore, "_cipher", slow_cipher)
+    with pytest.raises(KeystoreError, match="exists"):
+        keystore.save(secret_key, target, PASSPHRASE, allow_insecure=True, insecure_log2_n=1)
+    assert target.read_bytes() == b"another process's key"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["key.hks", "other.hks"]
+    assert stat.S_IMODE(other.stat().st_mode) == 0o600
+
+
+def test_of_many_writers_one_gets_the_name(tmp_path: Path) -> None:
+    def write(number: int) -> int | None:
+        try:
+            keystore.write_atomically(tmp_path / "name", bytes([number]), overwrite=False)
+        except KeystoreError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(8) as threads:
+        written = [number for number in threads.map(write, range(32)) if number is not None]
+    assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [bytes(written)]
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
