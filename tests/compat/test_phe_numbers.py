@@ -126,6 +126,38 @@ def test_pickle_obfuscates_and_copies_do_not(keys: Keys) -> None:
     assert y.ciphertext(be_secure=False) != raw
     assert private_key.decrypt(y) == 6
     assert y.public_key == public_key
+    arrived = y.ciphertext(be_secure=False)
+    assert y.ciphertext() != arrived  # whoever sent it may not have obfuscated it
+    assert private_key.decrypt(y) == 6
+
+
+class Labelled(EncryptedNumber):
+    label = ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("_EncryptedNumber__ciphertext", 0, errors.CiphertextError),
+        ("_EncryptedNumber__ciphertext", -5, errors.CiphertextError),
+        ("_EncryptedNumber__ciphertext", 1 << 4096, errors.CiphertextError),
+        ("_EncryptedNumber__ciphertext", 2.5, errors.OperandTypeError),
+        ("exponent", "0", errors.OperandTypeError),
+        ("public_key", 15, errors.OperandTypeError),
+        ("public_key", None, errors.OperandTypeError),
+    ],
+)
+def test_a_pickle_is_checked(keys: Keys, name: str, value: object, error: type[Exception]) -> None:
+    x = keys[0].encrypt(2)
+    with pytest.raises(error):
+        EncryptedNumber.__new__(EncryptedNumber).__setstate__({**x.__getstate__(), name: value})
+
+
+def test_a_subclass_survives_pickle(keys: Keys) -> None:
+    x = Labelled(keys[0], keys[0].encrypt(2).ciphertext())
+    x.label = "mine"
+    y = pickle.loads(pickle.dumps(x))
+    assert (type(y), y.label, keys[1].decrypt(y)) == (Labelled, "mine", 2)
 
 
 @pytest.mark.parametrize(

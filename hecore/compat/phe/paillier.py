@@ -470,6 +470,12 @@ class EncryptedNumber:
         self.ciphertext()
         return self.__dict__
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """What unpickling gives, checked as `__init__` does; whether it was obfuscated is not taken on trust."""
+        self.__dict__.update(state)  # a subclass may have more of it
+        ciphertext: Any = state.get("_EncryptedNumber__ciphertext")
+        EncryptedNumber.__init__(self, state.get("public_key"), ciphertext, state.get("exponent"))  # type: ignore[arg-type]  # checked there
+
 
 def _times_message(ciphertext: Any, message: int, n: Any, n_squared: Any) -> Any:
     """ciphertext * (1 + message*n) mod n^2, for a ciphertext in [0, n^2) and any message.
