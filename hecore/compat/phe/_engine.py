@@ -3,8 +3,8 @@
 The first `WARM_UP` calls of a key run on integers: a script that encrypts one number should not wait for kernels and
 tables. So do keys below `BACKEND_BITS`, where a batch of one costs more to send than to compute. Secret exponents
 take GMP's constant-time power on integers, and the backends' constant-time operations; keys below 1024 bits, which
-have no security to lose, the ordinary power. The plaintext's size, like all scalar arithmetic here, may show in the
-time; `hecore.paillier` encodes in constant time.
+have no security to lose, the ordinary power. On integers the rest is GMP's ordinary arithmetic, the divisions by p^2, p
+and q of a decryption included: the primes and the plaintext may show in the time.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ class Decryptor:
     """Ciphertexts to integers in [0, n), by CRT (Paillier 1999, section 7).
 
     Which is faster for one value, GMP or the backend, depends on the machine (AVX-512 or not), so that the first calls
-    on either are timed. Both are constant time; only sizes decide.
+    on either are timed. The exponentiation is constant time on both; the reductions and the CRT around it are on the
+    backend alone (see above).
     """
 
     def __init__(self, p: int, q: int) -> None:
