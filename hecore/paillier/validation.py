@@ -69,7 +69,7 @@ class ValidationReport:
 
 def report(n: int, h: int | None, randomness_bits: int) -> ValidationReport:
     """What `PublicKey.validate` returns."""
-    not_checked = _NOT_CHECKED
+    not_checked: tuple[str, ...] = _NOT_CHECKED
     if h is not None:
         not_checked += _NOT_CHECKED_OF_H
         half = default_randomness_bits(n.bit_length())

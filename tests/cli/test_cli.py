@@ -412,6 +412,16 @@ def test_inspect_names_a_failed_check(folder: Path, capsys: pytest.CaptureFixtur
     assert "FAILED            n has at least 2048 bits (it has 512)" in capsys.readouterr().out
 
 
+def test_inspect_names_the_assumption_of_short_exponents(
+    folder: Path, keys: tuple[PublicKey, SecretKey], capsys: pytest.CaptureFixture[str], fails: Fails
+) -> None:
+    short = PublicKey.insecure(keys[0].n, keys[0].h, randomness_bits=100)
+    Path("short.pub").write_bytes(short.to_bytes())
+    assert main(["inspect", "short.pub"]) == 0
+    assert "discrete logarithms of 100 bits" in capsys.readouterr().out
+    fails(["encrypt", "--insecure", "--key", "short.pub", "table.csv", "short"], "allow_short_randomness")
+
+
 def test_inspect_a_secret_key_in_the_clear(
     folder: Path, keys: tuple[PublicKey, SecretKey], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -410,7 +410,7 @@ def test_segments_out_of_range(ints: EncryptedArray) -> None:
     with pytest.raises(OperandTypeError, match="integers"):
         x.segment_sum([0.0, 1.0, 2.0], 3)
     with pytest.raises(OperandTypeError, match="mask"):
-        x.segment_sum(np.ma.MaskedArray([0, 1, 2], mask=[0, 1, 0]), 3)
+        x.segment_sum(np.ma.MaskedArray([0, 1, 2], mask=[False, True, False]), 3)
     with pytest.raises(ShapeError):
         ints.segment_sum([0, 1], 2)
 
