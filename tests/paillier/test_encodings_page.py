@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "encodings.md"
 @pytest.mark.usefixtures("on_reference")
 def test_the_examples_hold(insecure_keys: tuple[paillier.PublicKey, paillier.SecretKey]) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     public_key, secret_key = insecure_keys
     names: dict[str, Any] = {"paillier": paillier, "public_key": public_key, "secret_key": secret_key}
     for block in blocks:
