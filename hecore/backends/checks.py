@@ -154,6 +154,19 @@ def check_concatenate(backend: IntegerBackend, arrays: Sequence[ResidueArray]) -
     check_same_modulus(*arrays)
 
 
+def check_chunk(backend: IntegerBackend, chunk: ResidueArray, modulus: Modulus, at: int, size: int) -> None:
+    """One more chunk at flat position `at` of `size`: same backend and modulus, and it fits."""
+    check_owned(backend, chunk)
+    check_modulus(chunk, modulus)
+    if at + chunk.size > size:
+        raise ShapeError(f"cannot collect {at + chunk.size} residues or more: {size} were announced")
+
+
+def check_collected(at: int, size: int, *, any_chunk: bool) -> None:
+    if not any_chunk or at != size:
+        raise ShapeError(f"cannot collect {size} residues: the chunks held {at}")
+
+
 def check_reshape(a: ResidueArray, shape: tuple[int, ...]) -> None:
     """Equal size, every axis >= 0."""
     size = 1

@@ -29,7 +29,7 @@ from hecore.kernels.cpu.vector import IFMA
 from hecore.kernels.cpu.workers import thread_count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -96,6 +96,21 @@ class CpuBackend:
         rows = empty_rows(sum(a.size for a in arrays), arrays[0].data.shape[1])
         np.concatenate([a.data for a in arrays], out=rows)
         return self._array(rows, arrays[0].modulus, (len(rows),))
+
+    def collect(self, chunks: Iterable[ResidueArray], size: int) -> ResidueArray:
+        rows: Rows | None = None
+        modulus: Modulus | None = None
+        at = 0
+        for chunk in chunks:
+            checks.check_chunk(self, chunk, chunk.modulus if modulus is None else modulus, at, size)
+            if modulus is None or rows is None:
+                modulus, rows = chunk.modulus, empty_rows(size, chunk.data.shape[1])
+            rows[at : at + chunk.size] = chunk.data
+            at += chunk.size
+        checks.check_collected(at, size, any_chunk=modulus is not None)
+        assert modulus is not None  # for mypy: checked above
+        assert rows is not None
+        return self._array(rows, modulus, (size,))
 
     def reshape(self, a: ResidueArray, shape: tuple[int, ...]) -> ResidueArray:
         checks.check_owned(self, a)

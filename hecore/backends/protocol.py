@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from hecore.arith.modulus import CrtModulus, Modulus
 
@@ -129,6 +129,13 @@ class IntegerBackend(Protocol):
 
     def concatenate(self, arrays: Sequence[ResidueArray]) -> ResidueArray:
         """Flatten each array and join them: shape (total size,). At least one array."""
+
+    def collect(self, chunks: Iterable[ResidueArray], size: int) -> ResidueArray:
+        """Join chunks of `size` residues in all, each let go before the next is asked for: shape (size,).
+
+        A long array is held once, not twice as by `concatenate`. At least one chunk; ShapeError where the sizes do
+        not add up.
+        """
 
     def reshape(self, a: ResidueArray, shape: tuple[int, ...]) -> ResidueArray:
         """Same residues in C order under a new shape of equal size; no copy."""

@@ -64,6 +64,17 @@ class ReferenceBackend:
         values = [x for a in arrays for x in a.data]
         return self._array(values, arrays[0].modulus, (len(values),))
 
+    def collect(self, chunks: Iterable[ResidueArray], size: int) -> ResidueArray:
+        values: list[int] = []
+        modulus: Modulus | None = None
+        for chunk in chunks:
+            modulus = chunk.modulus if modulus is None else modulus
+            checks.check_chunk(self, chunk, modulus, len(values), size)
+            values += chunk.data
+        checks.check_collected(len(values), size, any_chunk=modulus is not None)
+        assert modulus is not None  # for mypy: checked above
+        return self._array(values, modulus, (size,))
+
     def reshape(self, a: ResidueArray, shape: tuple[int, ...]) -> ResidueArray:
         checks.check_owned(self, a)
         checks.check_reshape(a, shape)

@@ -81,6 +81,7 @@ def _plain_results(backend: IntegerBackend, modulus: Modulus) -> Iterator[tuple[
     yield "download", backend.download(a)
     yield "take", backend.download(backend.take(a, order))
     yield "concatenate", backend.download(backend.concatenate([a, b]))
+    yield "collect", backend.download(backend.collect(iter([a, b]), a.size + b.size))
     yield "reshape", backend.download(backend.reshape(a, (3, 3)))
     yield "mod_mul", backend.download(backend.mod_mul(a, b))
     yield "mod_mul (square)", backend.download(backend.mod_mul(a, a))

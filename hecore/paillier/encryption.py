@@ -6,7 +6,7 @@ Nielsen 2010, section 4). Where the obfuscators come from (public key, own key, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,8 +42,8 @@ def encrypt(
     """Encrypt numbers of any NumPy kind and shape on the current backend.
 
     `obfuscators(count, backend)` returns that many fresh obfuscators modulo n^2. `progress` is called after each
-    chunk of at most `CHUNK` values with the number of values encrypted so far. The peak memory is the ciphertexts
-    twice (once as chunks, once joined), the encoded values and one chunk of work.
+    chunk of at most `CHUNK` values with the number of values encrypted so far. The peak memory is the ciphertexts,
+    the encoded values and one chunk of work.
 
     Raises OperandTypeError, ShapeError and PlaintextRangeError as `encode` does and HeadroomError where the declared
     range exceeds the plaintext space, all before the first obfuscator is drawn.
@@ -57,15 +57,17 @@ def encrypt(
     size = encoded.negative.size
     magnitudes = encoded.magnitudes.reshape(size, -1)
     negative = encoded.negative.reshape(size)
-    chunks: list[ResidueArray] = []
-    for start in range(0, size, CHUNK):
-        part = slice(start, start + CHUNK)
-        plaintexts = messages.to_messages(magnitudes[part], negative[part], n.value, n.limbs)
-        masks = obfuscators(len(plaintexts), backend)
-        chunks.append(backend.encode(plaintexts, public_key.n_squared, times=masks))
-        if progress is not None:
-            progress(min(start + CHUNK, size))
-    residues = chunks[0] if len(chunks) == 1 else backend.concatenate(chunks)
+
+    def chunks() -> Iterator[ResidueArray]:
+        for start in range(0, size, CHUNK):
+            part = slice(start, start + CHUNK)
+            plaintexts = messages.to_messages(magnitudes[part], negative[part], n.value, n.limbs)
+            masks = obfuscators(len(plaintexts), backend)
+            yield backend.encode(plaintexts, public_key.n_squared, times=masks)
+            if progress is not None:
+                progress(min(start + CHUNK, size))
+
+    residues = backend.collect(chunks(), size)
     count("encrypt", size)
     return EncryptedArray(
         public_key, backend.reshape(residues, encoded.shape), encoded.encoding, encoded.bound, randomised=True

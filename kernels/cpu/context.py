@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ class Context:
     def digits(self) -> int:
         return self.length if self.kind == PLAIN else 2 * self.length
 
-    @property
+    @cached_property
     def row_words(self) -> int:
         return row_words(self.length, self.kind)
 

@@ -6,6 +6,7 @@ has done so.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ DEFAULT_TABLE_BYTES = 96 << 20
 # A wider window saves products and costs table reads: with permutes a 256-entry read is about a seventh of a product
 # at 2048 bits; the portable scan of 64 entries about a quarter.
 TABLE_WINDOWS = range(8, 3, -1) if IFMA else range(6, 3, -1)
+
+
+_scratch_size = cache(batch.scratch_size)
 
 
 def groups_of(count: int) -> int:
@@ -67,12 +71,13 @@ class Engine:
 
     def _run(self, kernel: Any, count: int, length: int, *arguments: Any, extra: int = 0, step: int = 1) -> None:
         """kernel(*arguments, first, last, scratch) over the lane groups of `count` elements."""
+        vectors = _scratch_size(length) + extra
         if 0 < count <= LANES:  # one group: no shares to cut
-            kernel(*arguments, 0, 1, scratch_vectors(batch.scratch_size(length) + extra))
+            kernel(*arguments, 0, 1, scratch_vectors(vectors))
             return
 
         def task(first: int, last: int) -> None:
-            kernel(*arguments, first, last, scratch_vectors(batch.scratch_size(length) + extra))
+            kernel(*arguments, first, last, scratch_vectors(vectors))
 
         self.workers.run(groups_of(count), task, step=step)
 

@@ -14,6 +14,9 @@ from hecore.backends.reference import ReferenceBackend
 from hecore.errors import BackendMismatchError, OperandTypeError, ParameterError, ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hecore.backends.protocol import ResidueArray
     from tests.backends.conftest import Lab
 
 SHAPES = [(), (0,), (1,), (7,), (8,), (9,), (33,), (3, 0), (0, 3), (2, 3, 4)]
@@ -153,6 +156,29 @@ def test_concatenate_flattens_and_joins(lab: Lab, some_modulus: Modulus) -> None
     lab.same(lab.backend.concatenate(parts), values, some_modulus, (24,))
     lab.same(lab.backend.concatenate(parts[2:3]), values[1:7], some_modulus, (6,))
     lab.same(lab.backend.concatenate(parts[1:2]), [], some_modulus, (0,))
+
+
+def test_collect_joins_chunks_one_at_a_time(lab: Lab, some_modulus: Modulus) -> None:
+    values = lab.values(some_modulus, 20)
+    alive: list[int] = []
+
+    def chunks() -> Iterator[ResidueArray]:
+        for start in (0, 7, 8, 8):
+            alive.append(start)
+            yield lab.up(values[start : start + (7, 1, 0, 12)[len(alive) - 1]], some_modulus)
+
+    lab.same(lab.backend.collect(chunks(), 20), values, some_modulus, (20,))
+    assert alive == [0, 7, 8, 8]
+    lab.same(lab.backend.collect(iter([lab.up(values, some_modulus)]), 20), values, some_modulus, (20,))
+
+
+def test_collect_refuses_what_does_not_add_up(lab: Lab) -> None:
+    seven, nine = Modulus(7), Modulus(9)
+    for chunks, size in (([], 0), ([lab.up([1, 2], seven)], 3), ([lab.up([1, 2], seven)], 1)):
+        with pytest.raises(ShapeError):
+            lab.backend.collect(chunks, size)
+    with pytest.raises(ParameterError):
+        lab.backend.collect([lab.up([1], seven), lab.up([1], nine)], 2)
 
 
 def test_concatenate_refuses_nothing_and_mixed_moduli(lab: Lab) -> None:

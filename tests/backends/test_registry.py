@@ -255,6 +255,7 @@ OPERATIONS = [
     "download",
     "take",
     "concatenate",
+    "collect",
     "reshape",
     "random_exponents",
     "mod_mul",
