@@ -167,6 +167,8 @@ class IntegerBackend(Protocol):
         """Powers of a public base for `fixed_base_exp`; gcd(base, modulus) must be 1.
 
         `memory_budget` in bytes bounds the table and so chooses the window; None takes the backend's default.
+
+        Exponents of up to 8192 bits are served everywhere; beyond, a backend may raise ParameterError.
         """
 
     def fixed_base_exp(self, table: FixedBaseTable, exponents: ExponentArray) -> ResidueArray:
