@@ -94,6 +94,11 @@ class Context:
     def row_words(self) -> int:
         return row_words(self.length, self.kind)
 
+    @cached_property
+    def plain(self) -> Context:
+        """The root's own constants: x0 and x1 are residues modulo n in the same Montgomery form."""
+        return make_context(Modulus(self.root), self.length)
+
     def element(self, value: int) -> list[int]:
         """The digits of value mod the modulus: x, or x0 then x1 of x0 + x1*n."""
         value %= self.value

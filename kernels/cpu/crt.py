@@ -12,7 +12,7 @@ from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
 from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.kernels.cpu import batch
 from hecore.kernels.cpu.context import Context, CrtContext, context_for, empty_rows, reduce_constants
-from hecore.kernels.cpu.elements import SQUARE
+from hecore.kernels.cpu.elements import SQUARE, digits_for
 from hecore.kernels.cpu.engine import Engine, Limbs, Rows, best_window, window_digits
 from hecore.kernels.cpu.vector import IFMA, LANES
 
@@ -39,10 +39,9 @@ def _reduce(engine: Engine, source: Context, target: Context, constants: Rows, r
 
 def _adapt(engine: Engine, rows: Rows, target: Context) -> Rows:
     """Rows of the modulus's own context -> rows of `target`, whose L is the larger of two factors'."""
-    own = context_for(Modulus.square(target.root))
-    if own.length == target.length:
+    if digits_for(target.root.bit_length()) == target.length:
         return rows
-    return engine.import_ints(target, engine.export_ints(own, rows))
+    return engine.import_ints(target, engine.export_ints(context_for(Modulus.square(target.root)), rows))
 
 
 def lift(engine: Engine, crt: CrtContext, a_p: Rows, a_q: Rows) -> Rows:

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from hecore.arith.integers import gcd, invert, powmod
 from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
-from hecore.arith.modulus import Modulus
 from hecore.errors import NotInvertibleError, ParameterError
 from hecore.kernels.cpu import batch, lookup, power
-from hecore.kernels.cpu.context import Context, context_for, empty_rows, empty_vectors, scratch_vectors
+from hecore.kernels.cpu.context import Context, empty_rows, empty_vectors, scratch_vectors
 from hecore.kernels.cpu.elements import PLAIN
 from hecore.kernels.cpu.vector import DIGIT_BITS, IFMA, LANES
 from hecore.kernels.cpu.workers import Workers
@@ -266,7 +265,7 @@ class Engine:
 
     def split_rows(self, context: Context, rows: Rows) -> tuple[Context, Rows, Rows]:
         """x0 and x1 of rows modulo n^2, as rows modulo n (the same R serves both)."""
-        plain = context_for(Modulus(context.root))
+        plain = context.plain
         parts = []
         for h in range(2):
             part = empty_rows(len(rows), plain.row_words)

@@ -145,14 +145,11 @@ mul_hi = _operation(lanes, 3, emit_mul_hi)
 add = _operation(lanes, 2, lambda b, x, y: b.add(x, y))
 sub = _operation(lanes, 2, lambda b, x, y: b.sub(x, y))
 and_ = _operation(lanes, 2, lambda b, x, y: b.and_(x, y))
-or_ = _operation(lanes, 2, lambda b, x, y: b.or_(x, y))
 xor = _operation(lanes, 2, lambda b, x, y: b.xor(x, y))
 low_digit = _operation(lanes, 1, lambda b, x: b.and_(x, constant(DIGIT_MASK)))
 carry = _operation(lanes, 1, lambda b, x: b.lshr(x, constant(DIGIT_BITS)))
 borrow = _operation(lanes, 1, lambda b, x: b.ashr(x, constant(DIGIT_BITS)))
 sign = _operation(lanes, 1, lambda b, x: emit_opaque(b, b.ashr(x, constant(63))))
-shift_left = _operation(lanes, 2, lambda b, x, y: b.shl(x, y))
-shift_right = _operation(lanes, 2, lambda b, x, y: b.lshr(x, y))
 
 
 def _emit_select_equal(b: ir.IRBuilder, x: Any, y: Any, z: Any, w: Any) -> Any:
