@@ -1,0 +1,172 @@
+"""The dispatch point for polynomials in Z_Q[X]/(X^N + 1): what a backend must offer beside `IntegerBackend`.
+
+`hecore.backends.reference` defines every operation; a backend is right when it returns the same residues, bit for
+bit. Conventions that hold throughout:
+
+- A `PolynomialArray` of batch shape S over a basis of k primes stands for S polynomials. Its host form is uint64 words
+  (*S, k, N), each in [0, q_i): coefficients X^0 first, or, where `ntt` is set, the values of the negacyclic transform
+  at position i: a(psi^(2*brv(i)+1)), psi the smallest primitive 2N-th root modulo q_i (SEAL's order). How a backend
+  stores them, lazily reduced or not, is its own secret.
+- Operands of one call share one backend, one basis and one domain, unless an operation says otherwise. Batch shapes
+  broadcast as NumPy's do.
+- Every operation is constant time in the residues: no branch, address or division depends on one. Bases, shapes,
+  Galois elements, factors and constants are public.
+- Arrays are immutable: each operation returns a new one (views are allowed).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hecore.backends.protocol import IntegerBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hecore.arith.rns import RnsBasis
+    from hecore.backends.protocol import Indices
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialArray:
+    """Polynomials over one basis, resident on one backend. `data` is the backend's secret; nobody else reads it."""
+
+    backend: RingBackend
+    basis: RnsBasis
+    shape: tuple[int, ...]
+    ntt: bool
+    data: Any = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Number of polynomials."""
+        return math.prod(self.shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+@runtime_checkable
+class RingBackend(Protocol):
+    """Batches of polynomials in residue number systems."""
+
+    @property
+    def name(self) -> str:
+        """Registry name: "cpu", "reference", …"""
+
+    # -- transport ---------------------------------------------------------------------------------------
+
+    def ring_upload(self, words: Words, basis: RnsBasis, *, ntt: bool) -> PolynomialArray:
+        """Host words (*S, k, N), each in [0, q_i). Raises ParameterError for a residue that is not, ShapeError."""
+
+    def ring_download(self, a: PolynomialArray) -> Words:
+        """Host words (*S, k, N), canonical, in the array's domain; the caller's own copy."""
+
+    def ring_encode(self, coefficients: NDArray[np.int64], basis: RnsBasis, *, ntt: bool = False) -> PolynomialArray:
+        """Signed coefficients (*S, N), |c| < 2^63, modulo each prime; transformed where `ntt` is set."""
+
+    def ring_encode_wide(
+        self, magnitudes: Words, negative: NDArray[np.bool_], basis: RnsBasis, *, ntt: bool = False
+    ) -> PolynomialArray:
+        """As `ring_encode` for magnitudes (*S, N, L) of L little-endian limbs with signs (*S, N)."""
+
+    def ring_decode(self, a: PolynomialArray) -> tuple[Words, NDArray[np.bool_]]:
+        """The centred coefficients, in (-Q/2, Q/2): magnitudes (*S, N, L), L = limbs of Q, and signs (*S, N).
+
+        Takes either domain. Zero is not negative.
+        """
+
+    def ring_take(self, a: PolynomialArray, indices: Indices) -> PolynomialArray:
+        """Flat gather over the batch: out.shape = indices.shape, out.flat[i] = a.flat[indices.flat[i]]."""
+
+    def ring_concatenate(self, arrays: Sequence[PolynomialArray]) -> PolynomialArray:
+        """Flatten each batch and join them: shape (total size,). At least one array."""
+
+    def ring_reshape(self, a: PolynomialArray, shape: tuple[int, ...]) -> PolynomialArray:
+        """Same polynomials in C order under a new batch shape of equal size; no copy."""
+
+    def ring_moduli(self, a: PolynomialArray, positions: Sequence[int]) -> PolynomialArray:
+        """Keep the residues at these positions of the basis, in this order: level drop, and picking primes apart."""
+
+    # -- transforms --------------------------------------------------------------------------------------
+
+    def ntt(self, a: PolynomialArray) -> PolynomialArray:
+        """Coefficients -> values. Raises ParameterError where `a` is transformed already."""
+
+    def intt(self, a: PolynomialArray) -> PolynomialArray:
+        """Values -> coefficients, the inverse of `ntt`."""
+
+    def automorphism(self, a: PolynomialArray, element: int) -> PolynomialArray:
+        """X -> X^element for an odd element in [1, 2N), in either domain (`arith.rns.galois_permutation`)."""
+
+    # -- residues ----------------------------------------------------------------------------------------
+
+    def residue_add(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
+        """a + b."""
+
+    def residue_sub(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
+        """a - b."""
+
+    def residue_negate(self, a: PolynomialArray) -> PolynomialArray:
+        """-a."""
+
+    def residue_mul(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
+        """Elementwise product of residues: the product of polynomials, so both operands are transformed."""
+
+    def residue_mul_accumulate(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
+        """sum_j a[…, j] * b[…, j] over the last batch axis, whose length m is the same; the others broadcast.
+
+        Both operands are transformed. m = 0 gives zero. One pass over both operands.
+        """
+
+    def residue_scale(self, a: PolynomialArray, factors: Sequence[int]) -> PolynomialArray:
+        """a * factors[i] modulo q_i: an integer constant by its k residues, each in [0, q_i)."""
+
+    def residue_shift(self, a: PolynomialArray, constants: Sequence[int]) -> PolynomialArray:
+        """a + constants[i] modulo q_i, as a constant polynomial: to every value, or to the coefficient of X^0."""
+
+    def tensor_product(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
+        """(*S, 2) and (*S, 2) -> (*S, 3): (a0*b0, a0*b1 + a1*b0, a1*b1), both transformed. S broadcasts."""
+
+    # -- change of basis ---------------------------------------------------------------------------------
+
+    def base_convert(self, a: PolynomialArray, target: RnsBasis, *, exact: bool) -> PolynomialArray:
+        """Coefficients modulo Q to residues modulo each prime of `target`, whose primes may be any.
+
+        With y_i = x_i * (Q/q_i)^-1 mod q_i the sum of y_i * (Q/q_i) is x + u*Q for x in [0, Q) and some 0 <= u < k.
+        Not exact ("fast"): that sum modulo the target primes (Bajard, Eynard, Hasan, Zucca, SAC 2016).
+        Exact: the sum less v*Q, the representative of x in about [-Q/2, Q/2] (Halevi, Polyakov, Shoup, CT-RSA 2019, in
+        fixed point): v = (2^55 + sum_i floor(y_i * w_i / 2^b_i)) >> 56, b_i the bits of q_i, w_i = floor(2^(56+b_i)/q_i).
+        Where |x|/Q is within k*2^-55 of 1/2 the other representative may come out, the same on every backend. k < 256.
+        Takes coefficients, gives coefficients. For k = 1 "fast" is x mod p for x in [0, q_0).
+        """
+
+    def divide_round(self, a: PolynomialArray, count: int) -> PolynomialArray:
+        """Divide by the product P of the last `count` moduli, rounding, and drop them: rescaling and mod-down.
+
+        out = (a - r) * P^-1 modulo each remaining prime, r = base_convert of a's last `count` residues, exact: the
+        representative of a mod P in about [-P/2, P/2]. For count = 1 it is in [-(P-1)/2, (P-1)/2] exactly. Takes and
+        gives either domain, the same; transforms only what must be.
+        """
+
+    def decompose(self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis) -> PolynomialArray:
+        """The digits of a transformed array over Q = (q_0 … q_(k-1)), each raised to Q and the special primes (mod-up).
+
+        `digits` are half-open ranges [start, stop) of positions that cover 0 … k-1 in order. Out:
+        (*S, len(digits)) over a.basis.join(special), transformed: digit j is `base_convert` of the residues in its
+        range (fast, so its representative is in [0, (stop-start)*D_j)) to all other primes, and a's own residues
+        within the range.
+        """
+
+
+@runtime_checkable
+class Backend(IntegerBackend, RingBackend, Protocol):
+    """What a device offers: integers for Paillier, polynomials for CKKS."""
