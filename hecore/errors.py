@@ -38,6 +38,22 @@ class SlotOverflowError(HeadroomError):
     """A packed slot could overflow into its neighbour and the operation was refused."""
 
 
+class LevelError(HecoreError, ValueError):
+    """A ciphertext has no level left for the operation, or two are at levels that cannot meet."""
+
+
+class ScaleError(HecoreError, ValueError):
+    """Scales differ and cannot be made equal, or a scale does not fit the modulus."""
+
+
+class MissingKeyError(HecoreError, ValueError):
+    """The operation needs a relinearization or Galois key that is not at hand; the message names the call that makes it."""
+
+
+class PrecisionError(HecoreError, ValueError):
+    """The bits asked for do not survive the noise that keeps a published result safe."""
+
+
 class PlaintextOverflowError(HecoreError, OverflowError):
     """A decrypted value lies in the guard band around n/2: some operation overflowed."""
 
