@@ -47,7 +47,7 @@ class ScaleError(HecoreError, ValueError):
 
 
 class MissingKeyError(HecoreError, ValueError):
-    """The operation needs a relinearization or Galois key that is not at hand; the message names the call that makes it."""
+    """A relinearization or Galois key is not at hand; the message names the call that makes it."""
 
 
 class PrecisionError(HecoreError, ValueError):

@@ -144,7 +144,8 @@ class RingBackend(Protocol):
         With y_i = x_i * (Q/q_i)^-1 mod q_i the sum of y_i * (Q/q_i) is x + u*Q for x in [0, Q) and some 0 <= u < k.
         Not exact ("fast"): that sum modulo the target primes (Bajard, Eynard, Hasan, Zucca, SAC 2016).
         Exact: the sum less v*Q, the representative of x in about [-Q/2, Q/2] (Halevi, Polyakov, Shoup, CT-RSA 2019, in
-        fixed point): v = (2^55 + sum_i floor(y_i * w_i / 2^b_i)) >> 56, b_i the bits of q_i, w_i = floor(2^(56+b_i)/q_i).
+        fixed point): v = (2^55 + sum_i floor(y_i * w_i / 2^b_i)) >> 56 with b_i the bits of q_i and
+        w_i = floor(2^(56+b_i) / q_i).
         Where |x|/Q is within k*2^-55 of 1/2 the other representative may come out, the same on every backend. k < 256.
         Takes coefficients, gives coefficients. For k = 1 "fast" is x mod p for x in [0, q_0).
         """
