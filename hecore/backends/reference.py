@@ -17,6 +17,7 @@ from hecore.arith.limbs import ints_from_limbs, limbs_for_bits, limbs_from_ints
 from hecore.arith.random import random_limbs
 from hecore.backends import checks
 from hecore.backends.protocol import ExponentArray, FixedBaseTable, ResidueArray
+from hecore.backends.reference_ring import ReferenceRing
 from hecore.errors import NotInvertibleError
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from hecore.backends.protocol import Indices, Limbs
 
 
-class ReferenceBackend:
-    """`IntegerBackend` over Python integers; `ResidueArray.data` is a flat list of them, in C order."""
+class ReferenceBackend(ReferenceRing):
+    """`Backend`: here `IntegerBackend` over Python integers; `ResidueArray.data` is a flat list of them, in C order."""
 
     name = "reference"
     simulated = False

@@ -147,7 +147,8 @@ class RingBackend(Protocol):
         fixed point): v = (2^55 + sum_i floor(y_i * w_i / 2^b_i)) >> 56 with b_i the bits of q_i and
         w_i = floor(2^(56+b_i) / q_i).
         Where |x|/Q is within k*2^-55 of 1/2 the other representative may come out, the same on every backend. k < 256.
-        Takes coefficients, gives coefficients. For k = 1 "fast" is x mod p for x in [0, q_0).
+        Takes coefficients, gives coefficients. For k = 1 "fast" is x mod p for x in [0, q_0), and "exact" centres
+        exactly: v = 1 where x > (q_0-1)/2, else 0.
         """
 
     def divide_round(self, a: PolynomialArray, count: int) -> PolynomialArray:
