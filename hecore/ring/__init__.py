@@ -1,0 +1,1 @@
+"""Polynomials in residue number systems: what CKKS builds on."""

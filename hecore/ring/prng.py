@@ -1,0 +1,206 @@
+"""Pseudorandom streams for ring elements: public ones out of a seed that travels, secret ones that never leave.
+
+A seed stands for uniform residues `a` that would otherwise be sent whole; it says nothing of secrets or errors, which
+come from a `SecretStream` with a key of its own.
+
+The AES form, our own: polynomial i and the prime q take the words of AES-256-CTR under the seed, the initial counter
+block being i (u32), q (u64) and 0 (u32), big-endian. Each little-endian 64-bit word is cut to the bits of q; those
+below q, in order, are the values. The counter's 2^32 blocks last far beyond the longest polynomial (2^16 blocks and
+the rejected), so no two polynomials share a block. A seed of this form serves one purpose only, so none is in it.
+
+The SEAL forms (SEAL 4.1, native/src/seal/randomgen.cpp, util/rlwe.cpp): blocks of 4096 bytes, block n being
+SHAKE256(seed, n) or BLAKE2Xb keyed with the seed over n (u64). The polynomial takes 8*N*k bytes, prime by prime; a word
+from the largest multiple of q on is replaced by the next 8 bytes of the stream; the rest modulo q are the values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import struct
+import threading
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from numpy.typing import NDArray
+
+from hecore.errors import ParameterError, RandomnessReuseError
+from hecore.kernels.cpu import sampling as kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hecore.arith.rns import RnsBasis
+    from hecore.backends.ring_protocol import Words
+
+_SEAL_BLOCK_BYTES = 4096
+_MAX_CHUNK = 1 << 32
+_CHUNK_BYTES = 1 << 20
+_COUNTER = struct.Struct(">IQI")
+_SLACK = 15  # OpenSSL's update may write one block less a byte beyond its input
+
+
+class SeedKind(IntEnum):
+    """Which generator expands a seed. BLAKE2XB and SHAKE256 carry SEAL's numbers."""
+
+    AES_CTR = 0
+    BLAKE2XB = 1
+    SHAKE256 = 2
+
+    @property
+    def key_bytes(self) -> int:
+        return 32 if self is SeedKind.AES_CTR else 64
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A public seed: 32 bytes for AES_CTR, 64 for SEAL's generators. Use one for one ciphertext or key."""
+
+    kind: SeedKind
+    key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.key) != self.kind.key_bytes:
+            raise ParameterError(f"cannot use a {self.kind.name} seed of {len(self.key)} bytes: {self.kind.key_bytes}")
+
+    @staticmethod
+    def fresh(kind: SeedKind = SeedKind.AES_CTR) -> Seed:
+        """A new seed from the operating system."""
+        return Seed(kind, secrets.token_bytes(kind.key_bytes))
+
+
+def expand_uniform(seed: Seed, basis: RnsBasis, count: int = 1, *, first: int = 0) -> Words:
+    """Uniform residues (count, k, N), meant as NTT values: polynomials first … first+count-1 of the seed.
+
+    SEAL's generators give one polynomial a seed: count 1 and first 0. Raises ParameterError otherwise, and beyond
+    2^32 polynomials.
+    """
+    if count < 0 or first < 0 or first + count > _MAX_CHUNK:
+        raise ParameterError(f"cannot expand polynomials {first} … {first + count - 1}: from 0 to {_MAX_CHUNK - 1}")
+    if seed.kind is SeedKind.AES_CTR:
+        return _expand_aes(seed.key, basis, count, first)
+    if (count, first) != (1, 0):
+        raise ParameterError(f"cannot expand {count} polynomials from a {seed.kind.name} seed: SEAL's form has one")
+    return _expand_seal(seed, basis)[None]
+
+
+def _expand_aes(key: bytes, basis: RnsBasis, count: int, first: int) -> Words:
+    stream = Keystream(key)
+    out = np.empty((count, len(basis), basis.ring_degree), dtype=np.uint64)
+    for i in range(count):
+        for j, q in enumerate(basis.moduli):
+            stream.seek(_COUNTER.pack(first + i, q, 0))
+            fill_uniform(stream.read, out[i, j], q)
+    return out
+
+
+def fill_uniform(read: Callable[[int], NDArray[np.uint8]], out: Words, q: int) -> None:
+    """Fill `out` (any length, contiguous) with words of the stream `read`, cut to the bits of q, that are below q."""
+    mask, bound = np.uint64((1 << q.bit_length()) - 1), np.uint64(q)
+    filled = 0
+    while filled < out.size:
+        words = read(8 * (out.size - filled)).view("<u8")
+        filled = kernels.accept_below(out, filled, words, mask, bound)
+
+
+def _expand_seal(seed: Seed, basis: RnsBasis) -> Words:
+    words = 8 * basis.ring_degree * len(basis)
+    blocks = -(-words // _SEAL_BLOCK_BYTES) + 1  # one more for the words that replace rejected ones
+    stream = _seal_stream(seed, 0, blocks)
+    out = stream[: words // 8].reshape(len(basis), basis.ring_degree).copy()
+    spare = iter(stream[words // 8 :].tolist())
+    for row, q in zip(out, basis.moduli, strict=True):
+        bound = (2**64 - 1) // q * q  # SEAL's: the largest multiple of q that is at most 2^64 - 1
+        for at in np.flatnonzero(row >= np.uint64(bound)):
+            word = bound
+            while word >= bound:
+                word = next(spare, None)
+                if word is None:
+                    spare, blocks = iter(_seal_stream(seed, blocks, 1).tolist()), blocks + 1
+                    word = next(spare)
+            row[at] = word
+        np.remainder(row, np.uint64(q), out=row)
+    return out
+
+
+def _seal_stream(seed: Seed, first: int, count: int) -> Words:
+    """Blocks first … first+count-1 of SEAL's stream, as words (512 * count,)."""
+    counters = [struct.pack("<Q", first + i) for i in range(count)]
+    if seed.kind is SeedKind.SHAKE256:
+        data = b"".join(hashlib.shake_256(seed.key + n).digest(_SEAL_BLOCK_BYTES) for n in counters)
+        return np.frombuffer(data, dtype="<u8").astype(np.uint64)
+    offset = _SEAL_BLOCK_BYTES << 32  # the root node's: the length of the whole output stands in the upper half
+    roots = [hashlib.blake2b(n, key=seed.key, node_offset=offset).digest() for n in counters]
+    digests = np.frombuffer(b"".join(roots), dtype="<u8").astype(np.uint64).reshape(count, 8)
+    out = np.empty((count, _SEAL_BLOCK_BYTES // 64, 8), dtype=np.uint64)
+    kernels.blake2x_nodes(out, digests, _SEAL_BLOCK_BYTES)
+    return out.reshape(-1)
+
+
+class Keystream:
+    """AES-256-CTR under one 32-byte key, from the counter block 0 on."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
+
+    def seek(self, counter: bytes) -> None:
+        """Go on from another counter block (16 bytes)."""
+        self._cipher.reset_nonce(counter)
+
+    def read(self, nbytes: int) -> NDArray[np.uint8]:
+        """The next `nbytes` bytes, the caller's own."""
+        out = np.empty(nbytes + _SLACK, dtype=np.uint8)
+        for start in range(0, nbytes, len(_ZEROS)):
+            stop = min(nbytes, start + len(_ZEROS))
+            self._cipher.update_into(_ZEROS[: stop - start], out[start : stop + _SLACK])
+        return out[:nbytes]
+
+
+_ZEROS = memoryview(bytes(_CHUNK_BYTES))
+
+
+class SecretStream:
+    """Secret random bytes: AES-256-CTR under a fresh key from the operating system, which nobody else ever sees.
+
+    Safe to share between threads. Ends in a forked child, where it would repeat the parent's (RandomnessReuseError);
+    cannot be pickled or copied, for the same reason.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+        _living.add(self)
+
+    def _start(self) -> None:
+        self._stream: Keystream | None = Keystream(os.urandom(32))
+        self._lock = threading.Lock()
+
+    def _forget(self) -> None:
+        self._stream = None
+        self._lock = threading.Lock()  # another thread of the parent may have held the old one
+
+    def read(self, nbytes: int) -> NDArray[np.uint8]:
+        """The next `nbytes` bytes, given to nobody else."""
+        with self._lock:
+            if self._stream is None:
+                raise RandomnessReuseError("cannot go on with a stream of the parent process: make a new one")
+            return self._stream.read(nbytes)
+
+    def __reduce__(self) -> str:
+        raise RandomnessReuseError("cannot pickle or copy a stream of secret randomness: its copy would repeat it")
+
+
+_living: WeakSet[SecretStream] = WeakSet()
+
+
+def _forget_all() -> None:
+    for stream in list(_living):
+        stream._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
