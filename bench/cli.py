@@ -1,20 +1,22 @@
-"""`python -m hecore.bench`: measure, report, plot."""
+"""`python -m hecore.bench`: measure, report, plot. Without a command: both schemes, one after the other."""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from hecore.bench import machine
+from hecore.bench.ckks_plan import PEER, CkksPlan
 from hecore.bench.plan import KEY_BITS, PEERS, SCALES, Plan
 from hecore.bench.results import SECURE_KEY_BITS, Results, load
-from hecore.errors import HecoreError, ParameterError
+from hecore.errors import HecoreError
 
 RESULTS = Path(__file__).resolve().parent / "results"
-COMMANDS = ("paillier", "report", "dudect", "memory")
+COMMANDS = ("all", "paillier", "ckks", "ntt", "report", "dudect", "memory")
 LEAKAGE_SAMPLES = 20_000
 
 
@@ -22,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """0: all rows hold; 1: a row failed; 2: the command line or a file was wrong."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help")):
-        arguments.insert(0, "paillier")
+        arguments.insert(0, "all")
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
@@ -35,17 +37,33 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hecore.bench", description="Benchmarks of hecore and its peers.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    run = commands.add_parser("paillier", help="measure (the default command)")
+    both = commands.add_parser("all", help="measure both schemes, each in a process of its own (the default command)")
+    _size(both)
+    both.set_defaults(command=_all)
+
+    run = commands.add_parser("paillier", help="measure Paillier")
     run.add_argument("--key-bits", type=int, nargs="+", default=list(KEY_BITS), metavar="BITS")
     run.add_argument("--suite", action="append", default=[], help="modular, encrypt, … (repeat; default: all)")
     run.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS, metavar="PEER", help="default: all")
-    run.add_argument("--scale", choices=SCALES, default="full", help="items a round (default: full)")
-    run.add_argument("--rounds", type=int, default=7, help="interleaved rounds a row (default: 7)")
     run.add_argument("--memory", action="store_true", help="also encrypt 10^6 values and measure the peak (minutes)")
     run.add_argument("--dudect", action="store_true", help="also test the secret kernels' times for leaks (minutes)")
-    run.add_argument("--output", type=Path, help="JSON file (default: bench/results/DATE-COMMIT.json)")
-    _device(run)
+    _output(run)
     run.set_defaults(command=_paillier)
+
+    for name, what in (("ckks", "measure CKKS, transforms included"), ("ntt", "measure number-theoretic transforms")):
+        run = commands.add_parser(name, help=what)
+        if name == "ckks":
+            run.add_argument("--suite", action="append", default=[], help="ntt, encrypt, … (repeat; default: all)")
+            run.add_argument(
+                "--parameters",
+                action="append",
+                default=[],
+                metavar="'N [BITS,…]'",
+                help="ring degree and moduli, the last special, for every row (repeat; default: each row's own)",
+            )
+        run.add_argument("--peers", nargs="*", default=[PEER], choices=[PEER], metavar="PEER", help="default: all")
+        _output(run)
+        run.set_defaults(command=_ckks, suite=["ntt"] if name == "ntt" else [], parameters=[])
 
     report = commands.add_parser("report", help="tables and plot of a finished run")
     report.add_argument("file", type=Path)
@@ -68,26 +86,44 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scale", choices=SCALES, default="full", help="items a round (default: full)")
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds a row (default: 7)")
+    _device(parser)
+
+
+def _output(parser: argparse.ArgumentParser) -> None:
+    _size(parser)
+    parser.add_argument("--output", type=Path, help="JSON file (default: bench/results/SCHEME-DATE-COMMIT.json)")
+
+
 def _device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="hecore's backend (default: cpu)")
 
 
+def _all(options: argparse.Namespace) -> int:
+    """A run is a pytest session, and sessions do not share a process well."""
+    shared = ["--scale", options.scale, "--rounds", str(options.rounds), "--device", options.device]
+    codes = []
+    for scheme in ("paillier", "ckks"):
+        command = [sys.executable, "-m", "hecore.bench", scheme, *shared]
+        codes.append(subprocess.run(command, check=False).returncode)
+    return max(codes)
+
+
 def _paillier(options: argparse.Namespace) -> int:
     machine.single_thread()  # before anything loads a peer's thread pool
-    from hecore.bench import driver, report, suites
+    from hecore.bench import driver, suites
 
-    unknown = [suite for suite in options.suite if suite not in suites.SUITES]
-    if unknown:
-        raise ParameterError(f"cannot run suite {', '.join(unknown)}: there are {', '.join(suites.SUITES)}")
     plan = Plan(
-        tuple(options.key_bits),
-        tuple(options.suite),
-        tuple(options.peers),
-        options.scale,
-        options.rounds,
-        options.device,
+        suites=tuple(options.suite),
+        peers=tuple(options.peers),
+        scale=options.scale,
+        rounds=options.rounds,
+        device=options.device,
+        key_bits=tuple(options.key_bits),
     )
-    results = driver.run(plan)
+    results = driver.run(plan, suites.jobs(plan))
     if options.memory:
         from hecore.bench import memory
 
@@ -96,7 +132,29 @@ def _paillier(options: argparse.Namespace) -> int:
     if options.dudect:
         _say(f"dudect: {LEAKAGE_SAMPLES:,} samples an operation …")
         results = _with_leakage(results, LEAKAGE_SAMPLES, SECURE_KEY_BITS, plan.device)
-    path = options.output or _default_path(results)
+    return _finish(results, options.output)
+
+
+def _ckks(options: argparse.Namespace) -> int:
+    machine.single_thread()  # before anything loads a peer's thread pool
+    from hecore.bench import ckks_quantities, ckks_suites, driver
+
+    plan = CkksPlan(
+        suites=tuple(options.suite),
+        peers=tuple(options.peers),
+        scale=options.scale,
+        rounds=options.rounds,
+        device=options.device,
+        parameters=tuple(options.parameters),
+    )
+    results = driver.run(plan, ckks_suites.jobs(plan))
+    return _finish(replace(results, quantities=ckks_quantities.measure(plan)), options.output)
+
+
+def _finish(results: Results, output: Path | None) -> int:
+    from hecore.bench import report
+
+    path = output or _default_path(results)
     results.save(path)
     print(report.terminal(results))
     print(f"written to {path}")
@@ -149,4 +207,4 @@ def _say(text: str) -> None:
 
 def _default_path(results: Results) -> Path:
     date = str(results.machine["date"]).replace(" UTC", "").replace("-", "").replace(" ", "-").replace(":", "")
-    return RESULTS / f"{date}-{results.machine['commit'] or 'no-commit'}.json"
+    return RESULTS / f"{results.scheme}-{date}-{results.machine['commit'] or 'no-commit'}.json"

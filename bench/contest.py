@@ -86,19 +86,19 @@ def too_many_threads(contestant: Contestant, cpu_per_wall: float | None) -> str 
 
 
 def measure(
-    case: Case, operation: str, key_bits: int, *, benchmark: Any, rounds: int, peak: Callable[[], float | None]
+    case: Case, operation: str, size: str, *, benchmark: Any, rounds: int, peak: Callable[[], float | None]
 ) -> Row:
     """Check, time in interleaved rounds, check the last results again, and judge against the floor.
 
-    `benchmark` is pytest-benchmark's fixture, `peak()` gives nanoseconds a digit multiply-add, or None where
-    there is no floor.
+    `benchmark` is pytest-benchmark's fixture, `peak()` gives nanoseconds a lane of a vector instruction, or
+    None where there is no floor.
     """
     everyone = (case.ours, *case.rivals)
     rehearsals = {c.name: rehearse(c) for c in everyone}
     failures = [r.failure for r in rehearsals.values() if r.failure]
     setup = {c.name + ": " + what: s for c in everyone for what, s in c.setup_seconds.items()}
     if failures:
-        return Row(operation, key_bits, case.item, None, (), case.absent, setup, case.work, None, tuple(failures))
+        return Row(operation, size, case.item, None, (), case.absent, setup, case.work, None, tuple(failures))
 
     seconds: dict[str, list[float]] = {c.name: [] for c in case.rivals}
     last: dict[str, Any] = {}
@@ -120,7 +120,7 @@ def measure(
 
     row = Row(
         operation,
-        key_bits,
+        size,
         case.item,
         timing(case.ours, list(benchmark.stats.stats.data)),
         tuple(timing(rival, seconds[rival.name]) for rival in case.rivals),
@@ -134,11 +134,11 @@ def measure(
 
 
 def judge(row: Row) -> Row:
-    """The row, failed where it claims more multiply-adds than the machine can do."""
+    """The row, failed where it claims more vector instructions than the machine can do."""
     efficiency = row.efficiency("executed")
     if efficiency is None or efficiency <= 1.0:
         return row
-    above = f"{efficiency:.1%} of the measured multiply-add peak: the count or the clock is wrong"
+    above = f"{efficiency:.1%} of the measured peak: the count or the clock is wrong"
     return Row(**{**vars(row), "failures": (*row.failures, above)})
 
 
@@ -146,9 +146,9 @@ class NotApplicableError(HecoreError, RuntimeError):
     """A row that this machine or device cannot have; the message says why. It fails nothing."""
 
 
-def failed(operation: str, key_bits: int, error: Exception) -> Row:
+def failed(operation: str, size: str, error: Exception) -> Row:
     """A row whose case could not be built or run."""
-    return Row(operation, key_bits, "", None, failures=(f"{type(error).__name__}: {error}",))
+    return Row(operation, size, "", None, failures=(f"{type(error).__name__}: {error}",))
 
 
 def _timed(run: Callable[[], Any]) -> tuple[float, Any]:

@@ -6,25 +6,21 @@ import contextlib
 import io
 import os
 import time
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from hecore.backends import registry
 from hecore.bench import machine
-from hecore.bench.contest import NotApplicableError, failed, measure
+from hecore.bench.contest import Case, NotApplicableError, failed, measure
 from hecore.bench.floor import Peak, peak_of
-from hecore.bench.plan import Plan
+from hecore.bench.plan import RunPlan
 from hecore.bench.report import summary
 from hecore.bench.results import Results, Row
-from hecore.bench.suites import Build, operations
-from hecore.bench.workbench import Workbench
 from hecore.errors import HecoreError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 HERE = Path(__file__).resolve().parent
 # Of pytest only collection, fixtures and pytest-benchmark take part: no configuration, no cache, no random order.
@@ -45,19 +41,32 @@ ARGUMENTS = [
     "--pyargs",
     "hecore.bench.rows",
 ]
-PEER_PACKAGES = {"phe": "phe", "ZPaillier": "sf-heu", "IPCL": "sf-heu"}
+PEER_PACKAGES = {"phe": "phe", "ZPaillier": "sf-heu", "IPCL": "sf-heu", "TenSEAL": "tenseal"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row to be: `build` makes its case when its turn comes."""
+
+    operation: str
+    size: str
+    build: Callable[[], Case]
+    insecure: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.operation}/{self.size}"
 
 
 class Runner:
     """The pytest plugin behind `rows.py`: parametrises the one test, gives it the bench, keeps the rows."""
 
-    def __init__(self, plan: Plan, builds: Mapping[str, Build]) -> None:
+    def __init__(self, plan: RunPlan, jobs: Sequence[Job]) -> None:
         self.plan = plan
-        self.builds = builds
-        self.workbench = Workbench(plan)
+        self.jobs = jobs
         self.peak = peak_of(plan.device)
         self.rows: list[Row] = []
-        self.progress = Progress(len(builds) * len(plan.key_bits))
+        self.progress = Progress(len(jobs))
 
     @pytest.fixture
     def runner(self) -> Runner:
@@ -65,27 +74,31 @@ class Runner:
         return self
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """One test a row, sizes outermost, so that a key serves all rows of its size in turn."""
-        if "operation" in metafunc.fixturenames:
-            names = [(operation, bits) for bits in self.plan.key_bits for operation in self.builds]
-            metafunc.parametrize(("operation", "key_bits"), names, ids=[f"{name}-{bits}" for name, bits in names])
+        """One test a row, in the order of the jobs."""
+        if "job" in metafunc.fixturenames:
+            metafunc.parametrize("job", self.jobs, ids=[job.name for job in self.jobs])
 
-    def run_row(self, operation: str, key_bits: int, benchmark: Any) -> Row:
+    def run_row(self, job: Job, benchmark: Any) -> Row:
         """One row, or a failed one where the case could not be built or run."""
-        self.progress.now(f"{operation}/{key_bits}")
+        self.progress.now(job.name)
         try:
             with registry.use(self.plan.device):
-                case = self.builds[operation](self.workbench, key_bits)
+                case, rounds = job.build(), self.plan.rounds
                 row = measure(
-                    case, operation, key_bits, benchmark=benchmark, rounds=self.plan.rounds, peak=self.peak.lane_ns
+                    case, job.operation, job.size, benchmark=benchmark, rounds=rounds, peak=self.peak.lane_ns
                 )
         except NotApplicableError as error:
-            row = Row(operation, key_bits, "", None, absent={"hecore": str(error)})
+            row = Row(job.operation, job.size, "", None, absent={"hecore": str(error)})
         except (HecoreError, ArithmeticError, ImportError, RuntimeError, TypeError, ValueError) as error:
-            row = failed(operation, key_bits, error)
+            row = failed(job.operation, job.size, error)
+        row = replace(row, insecure=job.insecure)
         self.rows.append(row)
-        self.progress.done(f"{row.name:24} {summary(row)}")
+        self.progress.done(f"{row.name:{self._width}} {summary(row)}")
         return row
+
+    @property
+    def _width(self) -> int:
+        return max(len(job.name) for job in self.jobs)
 
 
 class Progress:
@@ -114,11 +127,11 @@ class Progress:
         return f"[{self.finished:3}/{self.total} {time.perf_counter() - self.started:5.0f} s] "
 
 
-def run(plan: Plan, builds: Mapping[str, Build] | None = None) -> Results:
-    """Measure the planned rows; `builds` replaces the suites (tests of the bench plant cases that way)."""
+def run(plan: RunPlan, jobs: Sequence[Job]) -> Results:
+    """Measure the rows of a plan."""
     machine.single_thread()
     description = machine.describe()
-    runner = Runner(plan, operations(plan.suites) if builds is None else builds)
+    runner = Runner(plan, jobs)
     start = runner.peak.lane_ns()
     # pytest's report would only repeat the table; it is kept for the case that pytest itself fails.
     with contextlib.redirect_stdout(io.StringIO()) as output:
@@ -129,8 +142,8 @@ def run(plan: Plan, builds: Mapping[str, Build] | None = None) -> Results:
         tail = " | ".join(output.getvalue().splitlines()[-5:])
         failures.append(f"{len(runner.rows)} rows of {runner.progress.total}; pytest ended with {int(status)}: {tail}")
     return Results(
-        {**description, "device": runner.workbench.backend.device, "threads": 1},
-        asdict(plan),
+        {**description, "device": registry.get(plan.device).device, "threads": 1},
+        {"scheme": plan.scheme, **asdict(plan)},
         tuple(runner.rows),
         {peer: machine.installed_version(PEER_PACKAGES[peer]) or "not installed" for peer in plan.peers},
         _floor(runner.peak, start),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hecore.errors import ParameterError
 
@@ -37,12 +38,17 @@ _ONE = {"full": 1, "quick": 4, "tiny": 16}
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One run's choices. `suites` are names of `hecore.bench.suites`; `scale` tiny is for tests of the bench itself."""
+class RunPlan:
+    """One run's choices. `suites` are names of the scheme's suites, all where none is named.
 
-    key_bits: tuple[int, ...] = KEY_BITS
+    `scale` tiny is for tests of the bench itself. Raises ParameterError for what is unknown.
+    """
+
+    scheme: ClassVar[str]
+    known_peers: ClassVar[tuple[str, ...]]
+
     suites: tuple[str, ...] = ()
-    peers: tuple[str, ...] = PEERS
+    peers: tuple[str, ...] = ()
     scale: str = "full"
     rounds: int = 7
     device: str = "cpu"
@@ -52,12 +58,26 @@ class Plan:
             raise ParameterError(f"cannot plan a run of scale {self.scale!r}: choose one of {', '.join(SCALES)}")
         if self.rounds < 1:
             raise ParameterError(f"cannot plan {self.rounds} rounds: at least 1")
+        unknown = [peer for peer in self.peers if peer not in self.known_peers]
+        if unknown:
+            raise ParameterError(f"cannot plan peers {', '.join(unknown)}: known are {', '.join(self.known_peers)}")
+
+
+@dataclass(frozen=True)
+class Plan(RunPlan):
+    """A run of the Paillier suites (`hecore.bench.suites`)."""
+
+    scheme = "paillier"
+    known_peers = PEERS
+
+    peers: tuple[str, ...] = PEERS
+    key_bits: tuple[int, ...] = KEY_BITS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for bits in self.key_bits:
             if bits < 128 or bits % 2:
                 raise ParameterError(f"cannot plan a key of {bits} bits: even, at least 128")
-        unknown = [peer for peer in self.peers if peer not in PEERS]
-        if unknown:
-            raise ParameterError(f"cannot plan peers {', '.join(unknown)}: known are {', '.join(PEERS)}")
 
     def items(self, contestant: str, operation: str, key_bits: int) -> int:
         """Items of one round: a product grows with the square of the key, an exponent with the key."""

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hecore.bench.results import Results, Row, Timing
-from hecore.bench.targets import KEY_BITS, Verdict, verdicts
+from hecore.bench.results import Quantity, Results, Row, Timing
+from hecore.bench.schemes import SCHEMES, Scheme
+from hecore.bench.targets import Verdict, verdicts
 from hecore.errors import ParameterError
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 MISSING = "–"
 OURS = "hecore"
 IDLE_LOAD = 0.5
-FLOOR = ("of peak, executed", "of peak, schoolbook")
+KINDS = {"of peak, executed": "executed", "of peak, schoolbook": "schoolbook"}
 
 
 def summary(row: Row) -> str:
@@ -40,6 +40,7 @@ def markdown(results: Results) -> str:
         "\n".join(_machine_lines(results)),
         _markdown_table(*_target_table(results)),
         _markdown_table(*_row_table(results)),
+        _markdown_table(*_quantity_table(results)),
         "\n".join(_notes(results)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -50,6 +51,7 @@ def terminal(results: Results) -> str:
     parts = [
         "\n".join(_machine_lines(results)),
         _plain_table(*_row_table(results)),
+        _plain_table(*_quantity_table(results)),
         _plain_table(*_target_table(results)),
         "\n".join(_notes(results)),
     ]
@@ -57,7 +59,7 @@ def terminal(results: Results) -> str:
 
 
 def update_readme(path: Path, results: Results, picture: Path | None = None) -> None:
-    """Put picture, rows and targets at the targets' key size between the two marks.
+    """Put picture, rows, quantities and targets at the published sizes between the scheme's two marks.
 
     Raises ParameterError where the marks are not there once, in order, where a row of the run failed, or where
     the run was not of full scale.
@@ -66,20 +68,28 @@ def update_readme(path: Path, results: Results, picture: Path | None = None) -> 
         raise ParameterError(f"cannot publish a run with failures: {results.all_failures[0]}")
     if results.plan["scale"] != "full":
         raise ParameterError(f"cannot publish a run of scale {results.plan['scale']}: the targets' sizes need full")
+    begin, end = marks(_scheme(results))
     text = path.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ParameterError(f"cannot update {path.name}: it needs the line {BEGIN} and after it {END}, once each")
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
-    path.write_text(f"{head}{BEGIN}\n{_published(path, results, picture)}\n{END}{tail}", encoding="utf-8")
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ParameterError(f"cannot update {path.name}: it needs the line {begin} and after it {end}, once each")
+    head, rest = text.split(begin)
+    tail = rest.split(end)[1]
+    path.write_text(f"{head}{begin}\n{_published(path, results, picture)}\n{end}{tail}", encoding="utf-8")
+
+
+def marks(scheme: Scheme) -> tuple[str, str]:
+    """The lines of a document between which a scheme's tables stand."""
+    return f"<!-- bench:{scheme.name}:begin -->", f"<!-- bench:{scheme.name}:end -->"
 
 
 def _published(readme: Path, results: Results, picture: Path | None) -> str:
     link = os.path.relpath(picture, readme.parent) if picture else ""
-    rows = replace(results, rows=tuple(row for row in results.rows if row.key_bits == KEY_BITS))
+    scheme = _scheme(results)
+    rows = replace(results, rows=tuple(row for row in results.rows if scheme.is_published(row)))
     parts = [
-        f"![Throughput beside the peers]({link})" if picture else "",
-        _markdown_table(*_rate_table(rows)),
+        f"![{scheme.title} beside the peers]({link})" if picture else "",
+        _markdown_table(*_peer_table(rows)),
+        _markdown_table(*_quantity_table(rows)),
         _markdown_table(*_target_table(rows)),
         "\n".join(_machine_lines(rows)),
         "\n".join(_notes(rows)),
@@ -94,9 +104,9 @@ def _machine_lines(results: Results) -> list[str]:
     known = [peak for peak in peaks if peak is not None]
     lanes = results.floor.get("lanes")
     floor = (
-        f"Floor: {min(known):.3f}–{max(known):.3f} ns a vector multiply-add ({lanes} lanes), measured in the run."
+        f"Peak: {min(known):.3f}–{max(known):.3f} ns a vector multiply-add ({lanes} lanes), measured in the run."
         if known
-        else results.floor.get("reason") or "Floor: not measured."
+        else results.floor.get("reason") or "Peak: not measured."
     )
     return [
         f"{m['cpu']}, {m['cores']} cores ({', '.join(m['flags'])}); {m['system']}, Python {m['python']}, {versions}.",
@@ -105,46 +115,76 @@ def _machine_lines(results: Results) -> list[str]:
     ]
 
 
+def _scheme(results: Results) -> Scheme:
+    return SCHEMES[results.scheme]
+
+
 def _row_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
     """A column a peer; rivals within hecore (another form, one thread) share one, each named in its cell."""
     rivals = dict.fromkeys(r.name for row in results.rows for r in row.rivals)
     peers = [name for name in rivals if not name.startswith(OURS)]
-    header = ["operation", "key", "per second", "per item", *(f"× {name}" for name in peers), "× hecore's own", *FLOOR]
+    own = [r.name for row in results.rows for r in row.rivals if r.name.startswith(OURS)]
+    kinds = [text for text, kind in KINDS.items() if any(row.efficiency(kind) is not None for row in results.rows)]
+    header = ["operation", _scheme(results).size, "per second", "per item", *(f"× {name}" for name in peers)]
+    header += ["× hecore's own"] * bool(own) + kinds
     body: list[Sequence[str]] = []
     for row in results.rows:
-        key = f"{row.key_bits}" + (" (insecure)" if row.insecure else "")
+        size = row.size + (" (insecure)" if row.insecure else "")
         if row.ours is None or row.failures:
-            body.append([row.operation, key, "FAILED" if row.failures else MISSING, *[""] * (len(header) - 3)])
+            body.append([row.operation, size, "FAILED" if row.failures else MISSING, *[""] * (len(header) - 3)])
             continue
-        ratios = [_number(row.ratio(name)) for name in peers]
+        cells = [row.operation, size, rate(row.ours), _time(row.ours.median)]
+        cells += [_number(row.ratio(name)) for name in peers]
         inner = [r.name for r in row.rivals if r.name.startswith(OURS)]
-        own = ", ".join(f"{_number(row.ratio(name))} {name.removeprefix(OURS).strip()}" for name in inner) or MISSING
-        efficiencies = [_percent(row.efficiency(kind)) for kind in ("executed", "schoolbook")]
-        body.append([row.operation, key, rate(row.ours), _time(row.ours.median), *ratios, own, *efficiencies])
+        beside = ", ".join(f"{_number(row.ratio(name))} {name.removeprefix(OURS).strip()}" for name in inner)
+        cells += [beside or MISSING] * bool(own) + [_percent(row.efficiency(KINDS[text])) for text in kinds]
+        body.append(cells)
     return header, body
 
 
-def _rate_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
-    """Everybody's items a second, and how many times as many hecore does."""
+def _peer_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Everybody's items a second or seconds an item, and how many times as fast hecore is."""
+    scheme = _scheme(results)
     rivals = dict.fromkeys(r.name for row in results.rows for r in row.rivals if not r.name.startswith(OURS))
-    header = [f"{KEY_BITS}-bit key, one thread", "hecore, per second", *rivals, "of the peak"]
+    shown, word = (rate, "per second") if scheme.rates else (lambda timing: _time(timing.median), "each")
+    header = [f"{scheme.title}, one thread", f"hecore, {word}", *rivals, "of the peak"]
     body: list[Sequence[str]] = []
     for row in results.rows:
         beside = [row.rival(name) for name in rivals]
         if row.ours is None or not any(beside):
             continue
-        cells = [f"{rate(r)} ({_number(row.ratio(r.name))}×)" if r else MISSING for r in beside]
-        body.append([f"{row.operation}, {row.item}s", rate(row.ours), *cells, _percent(row.efficiency())])
+        cells = [f"{shown(r)} ({_number(row.ratio(r.name))}×)" if r else MISSING for r in beside]
+        body.append([scheme.label(row), shown(row.ours), *cells, _percent(row.efficiency())])
     return header, body
 
 
+def _quantity_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """What is no time, beside the peers: the share is hecore's over theirs."""
+    rivals = dict.fromkeys(name for quantity in results.quantities for name in quantity.rivals)
+    header = ["less is better", _scheme(results).size, "unit", "hecore", *rivals]
+    return header, [_quantity_row(quantity, list(rivals)) for quantity in results.quantities]
+
+
+def _quantity_row(quantity: Quantity, rivals: Sequence[str]) -> Sequence[str]:
+    def show(value: float) -> str:
+        return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+
+    cells = [
+        f"{show(quantity.rivals[name])} ({_number(quantity.share(name))}×)" if name in quantity.rivals else MISSING
+        for name in rivals
+    ]
+    return [quantity.name, quantity.size, quantity.unit, show(quantity.ours), *cells]
+
+
 def _target_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
-    return ("target (one thread, 2048-bit key)", "bound", "measured", ""), [_target_row(v) for v in verdicts(results)]
+    scheme = _scheme(results)
+    header = (f"target ({scheme.targets_at})", "bound", "measured", "")
+    return header, [_target_row(v) for v in verdicts(results, scheme.targets)]
 
 
 def _target_row(verdict: Verdict) -> Sequence[str]:
     target = verdict.target
-    bound = f"{'<' if target.at_most else '≥'} {target.bound:g}{target.unit}"
+    bound = f"{'≤' if target.at_most else '≥'} {target.bound:g}{target.unit}"
     measured = MISSING if verdict.value is None else f"{_number(verdict.value)}{target.unit}"
     words = {None: "not measured", True: "reached", False: f"missed ({_number(_share(verdict))} of it)"}
     return target.text, bound, measured, words[verdict.reached]
@@ -156,9 +196,7 @@ def _share(verdict: Verdict) -> float | None:
 
 def _notes(results: Results) -> list[str]:
     notes = [
-        "Ratios are medians of interleaved rounds of one run; above 1 hecore is faster. `executed` and `schoolbook` "
-        "are shares of the measured multiply-add peak, by the multiply-adds that were issued and by those of plain "
-        "operand scanning modulo the full modulus.",
+        f"Ratios are medians of interleaved rounds of one run; above 1 hecore is faster. {_scheme(results).floor_note}",
     ]
     if results.plan["scale"] != "full":
         notes.append(f"A run of scale {results.plan['scale']}: smaller than the targets ask for.")

@@ -11,7 +11,8 @@ from typing import Any
 
 from hecore.errors import SerializationError
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)  # 1 knew Paillier alone: a size was a number of key bits
 # What a report says of the machine.
 MACHINE_KEYS = ("cpu", "cores", "flags", "system", "python", "versions", "device", "threads", "commit", "date")
 SECURE_KEY_BITS = 2048  # below this a row is labelled insecure
@@ -19,19 +20,19 @@ SECURE_KEY_BITS = 2048  # below this a row is labelled insecure
 
 @dataclass(frozen=True)
 class Work:
-    """Digit multiply-adds (one lane of one vector instruction) that one item costs.
+    """What one item costs at least, in lanes of vector instructions: one lane's share of each instruction.
 
     `executed`: what the kernels issue. `schoolbook`: the same number of modular multiplications and squarings,
     each by plain operand scanning modulo the full modulus (4 L^2 for L digits). Where arithmetic is saved, the
-    first is smaller than the second, and efficiency against the second may pass 100 %.
+    first is smaller than the second, and efficiency against the second may pass 100 %. For CKKS there is no second.
     """
 
     executed: float
-    schoolbook: float
+    schoolbook: float | None = None
 
     def __truediv__(self, items: int) -> Work:
         """Shared by `items` items."""
-        return Work(self.executed / items, self.schoolbook / items)
+        return Work(self.executed / items, None if self.schoolbook is None else self.schoolbook / items)
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Row:
-    """One operation at one key size: hecore, its rivals of the same rounds, and the floor.
+    """One operation at one size: hecore, its rivals of the same rounds, and the floor.
 
-    `failures` names everything that makes the row worthless; a row with failures fails the run.
-    `peak_lane_ns` is the measured peak, nanoseconds a digit multiply-add. `absent` maps a peer to the reason it
-    did not take part. `setup_seconds` are tables and keys, timed apart.
+    `size` is the key's bits, or ring degree and moduli. `failures` names everything that makes the row worthless; a
+    row with failures fails the run. `peak_lane_ns` is the measured peak, nanoseconds a lane of a vector instruction.
+    `absent` maps a peer to the reason it did not take part. `setup_seconds` are tables and keys, timed apart.
     """
 
     operation: str
-    key_bits: int
+    size: str
     item: str
     ours: Timing | None
     rivals: tuple[Timing, ...] = ()
@@ -74,14 +75,11 @@ class Row:
     work: Work | None = None
     peak_lane_ns: float | None = None
     failures: tuple[str, ...] = ()
+    insecure: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.operation}/{self.key_bits}"
-
-    @property
-    def insecure(self) -> bool:
-        return self.key_bits < SECURE_KEY_BITS
+        return f"{self.operation}/{self.size}"
 
     def rival(self, name: str) -> Timing | None:
         return next((r for r in self.rivals if r.name == name), None)
@@ -96,8 +94,26 @@ class Row:
         if self.work is None or self.peak_lane_ns is None or self.ours is None:
             return None
         work = self.work.executed if kind == "executed" else self.work.schoolbook
+        if work is None:
+            return None
         floor_seconds = work * self.peak_lane_ns * 1e-9
         return floor_seconds / (self.ours.best * self.ours.threads)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is no time: bytes on the wire, errors of results. Less is better."""
+
+    name: str
+    size: str
+    unit: str
+    ours: float
+    rivals: Mapping[str, float] = field(default_factory=dict)
+
+    def share(self, rival: str) -> float | None:
+        """Ours over the rival's; None where it did not take part."""
+        theirs = self.rivals.get(rival)
+        return self.ours / theirs if theirs else None
 
 
 @dataclass(frozen=True)
@@ -111,10 +127,19 @@ class Results:
     floor: Mapping[str, Any] = field(default_factory=dict)
     memory: Mapping[str, Any] | None = None
     leakage: tuple[Mapping[str, Any], ...] = ()
+    quantities: tuple[Quantity, ...] = ()
     failures: tuple[str, ...] = ()
 
-    def row(self, operation: str, key_bits: int) -> Row | None:
-        return next((r for r in self.rows if r.operation == operation and r.key_bits == key_bits), None)
+    @property
+    def scheme(self) -> str:
+        """What was measured: "paillier" or "ckks"."""
+        return str(self.plan["scheme"])
+
+    def row(self, operation: str, size: str) -> Row | None:
+        return next((r for r in self.rows if r.operation == operation and r.size == size), None)
+
+    def quantity(self, name: str, size: str) -> Quantity | None:
+        return next((q for q in self.quantities if q.name == name and q.size == size), None)
 
     @property
     def all_failures(self) -> tuple[str, ...]:
@@ -124,7 +149,6 @@ class Results:
         """Write JSON, with the derived numbers beside the raw ones for readers without this code."""
         document = {"schema": SCHEMA, **asdict(self)}
         for row, record in zip(self.rows, document["rows"], strict=True):
-            record["insecure"] = row.insecure
             record["ratios"] = {rival.name: row.ratio(rival.name) for rival in row.rivals}
             record["efficiency_executed"] = row.efficiency("executed")
             record["efficiency_schoolbook"] = row.efficiency("schoolbook")
@@ -136,11 +160,13 @@ def load(path: Path) -> Results:
     """Read what `Results.save` wrote; SerializationError for anything else."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document["schema"] != SCHEMA:
-            raise SerializationError(f"cannot read {path.name}: schema {document['schema']}, expected {SCHEMA}")
+        if document["schema"] not in READABLE:
+            raise SerializationError(f"cannot read {path.name}: schema {document['schema']}, known are {READABLE}")
+        if document["schema"] == 1:
+            document = _from_schema_1(document)
         missing = [key for key in MACHINE_KEYS if key not in document["machine"]]
-        if missing or "scale" not in document["plan"]:
-            raise SerializationError(f"cannot read {path.name}: it does not say {', '.join(missing) or 'its scale'}")
+        if missing or not {"scale", "scheme"} <= set(document["plan"]):
+            raise SerializationError(f"cannot read {path.name}: it does not say {', '.join(missing) or 'its scale or scheme'}")
         rows = tuple(_row(record) for record in document["rows"])
         return Results(
             document["machine"],
@@ -150,6 +176,7 @@ def load(path: Path) -> Results:
             document["floor"],
             document["memory"],
             tuple(document["leakage"]),
+            tuple(Quantity(**record) for record in document["quantities"]),
             tuple(document["failures"]),
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:
@@ -159,7 +186,7 @@ def load(path: Path) -> Results:
 def _row(record: Mapping[str, Any]) -> Row:
     return Row(
         record["operation"],
-        record["key_bits"],
+        record["size"],
         record["item"],
         _timing(record["ours"]) if record["ours"] else None,
         tuple(_timing(rival) for rival in record["rivals"]),
@@ -168,7 +195,14 @@ def _row(record: Mapping[str, Any]) -> Row:
         Work(**record["work"]) if record["work"] else None,
         record["peak_lane_ns"],
         tuple(record["failures"]),
+        record["insecure"],
     )
+
+
+def _from_schema_1(document: Mapping[str, Any]) -> dict[str, Any]:
+    rows = [{**record, "size": str(record["key_bits"])} for record in document["rows"]]
+    plan = {**document["plan"], "scheme": "paillier"}
+    return {**document, "rows": rows, "plan": plan, "quantities": []}
 
 
 def _timing(record: Mapping[str, Any]) -> Timing:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hecore.bench.driver import Runner
+    from hecore.bench.driver import Job, Runner
 
 
-def test_row(runner: Runner, benchmark: Any, operation: str, key_bits: int) -> None:
+def test_row(runner: Runner, benchmark: Any, job: Job) -> None:
     """The row is measured, its results were right, and it claims no more than the machine can do."""
-    row = runner.run_row(operation, key_bits, benchmark)
+    row = runner.run_row(job, benchmark)
     assert not row.failures, "; ".join(row.failures)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from hecore.bench import modular, scheme, threads
 from hecore.bench.contest import Case
+from hecore.bench.driver import Job
+from hecore.bench.plan import Plan
+from hecore.bench.results import SECURE_KEY_BITS
 from hecore.bench.workbench import Workbench
+from hecore.errors import ParameterError
 
 Build = Callable[[Workbench, int], Case]
 
@@ -31,4 +36,17 @@ SUITES: dict[str, tuple[Build, ...]] = {
 
 def operations(suites: tuple[str, ...]) -> dict[str, Build]:
     """Operation name -> how to build its case, for the named suites, all of them where none is named."""
+    unknown = [suite for suite in suites if suite not in SUITES]
+    if unknown:
+        raise ParameterError(f"cannot run suite {', '.join(unknown)}: there are {', '.join(SUITES)}")
     return {build.__name__: build for suite in suites or tuple(SUITES) for build in SUITES[suite]}
+
+
+def jobs(plan: Plan) -> list[Job]:
+    """Sizes outermost, so that a key serves all rows of its size in turn."""
+    bench = Workbench(plan)
+    return [
+        Job(name, str(bits), partial(build, bench, bits), insecure=bits < SECURE_KEY_BITS)
+        for bits in plan.key_bits
+        for name, build in operations(plan.suites).items()
+    ]
