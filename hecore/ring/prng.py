@@ -3,10 +3,10 @@
 A seed stands for uniform residues `a` that would otherwise be sent whole; it says nothing of secrets or errors, which
 come from a `SecretStream` with a key of its own.
 
-The AES form, our own: polynomial i and the prime q take the words of AES-256-CTR under the seed, the initial counter
-block being i (u32), q (u64) and 0 (u32), big-endian. Each little-endian 64-bit word is cut to the bits of q; those
-below q, in order, are the values. The counter's 2^32 blocks last far beyond the longest polynomial (2^16 blocks and
-the rejected), so no two polynomials share a block. A seed of this form serves one purpose only, so none is in it.
+The AES form, our own: the key is BLAKE2b-256 keyed with the seed, personalised "hecore ckks a" for this purpose.
+Polynomial i and the prime q take the words of AES-256-CTR whose initial counter block is i (u32), q (u64) and 0 (u32),
+big-endian. Each little-endian 64-bit word is cut to the bits of q; those below q, in order, are the values. The
+counter's 2^32 blocks last far beyond the longest polynomial (2^16 blocks and the rejected), so that no two share one.
 
 The SEAL forms (SEAL 4.1, native/src/seal/randomgen.cpp, util/rlwe.cpp): blocks of 4096 bytes, block n being
 SHAKE256(seed, n) or BLAKE2Xb keyed with the seed over n (u64). The polynomial takes 8*N*k bytes, prime by prime; a word
@@ -16,6 +16,7 @@ from the largest multiple of q on is replaced by the next 8 bytes of the stream;
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import secrets
 import struct
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
     from hecore.backends.ring_protocol import Words
 
 _SEAL_BLOCK_BYTES = 4096
+_SEAL_BLOCK_WORDS = _SEAL_BLOCK_BYTES // 8
 _MAX_CHUNK = 1 << 32
 _CHUNK_BYTES = 1 << 20
+_PURPOSE = b"hecore ckks a"
 _COUNTER = struct.Struct(">IQI")
 _SLACK = 15  # OpenSSL's update may write one block less a byte beyond its input
 
@@ -90,7 +93,7 @@ def expand_uniform(seed: Seed, basis: RnsBasis, count: int = 1, *, first: int = 
 
 
 def _expand_aes(key: bytes, basis: RnsBasis, count: int, first: int) -> Words:
-    stream = Keystream(key)
+    stream = Keystream(hashlib.blake2b(key=key, person=_PURPOSE, digest_size=32).digest())
     out = np.empty((count, len(basis), basis.ring_degree), dtype=np.uint64)
     for i in range(count):
         for j, q in enumerate(basis.moduli):
@@ -109,21 +112,16 @@ def fill_uniform(read: Callable[[int], NDArray[np.uint8]], out: Words, q: int) -
 
 
 def _expand_seal(seed: Seed, basis: RnsBasis) -> Words:
-    words = 8 * basis.ring_degree * len(basis)
-    blocks = -(-words // _SEAL_BLOCK_BYTES) + 1  # one more for the words that replace rejected ones
+    words = basis.ring_degree * len(basis)
+    blocks = -(-words // _SEAL_BLOCK_WORDS)
     stream = _seal_stream(seed, 0, blocks)
-    out = stream[: words // 8].reshape(len(basis), basis.ring_degree).copy()
-    spare = iter(stream[words // 8 :].tolist())
+    out = stream[:words].reshape(len(basis), basis.ring_degree).copy()
+    rest = (_seal_stream(seed, block, 1) for block in itertools.count(blocks))
+    spare = (word for part in itertools.chain([stream[words:]], rest) for word in part.tolist())
     for row, q in zip(out, basis.moduli, strict=True):
         bound = (2**64 - 1) // q * q  # SEAL's: the largest multiple of q that is at most 2^64 - 1
         for at in np.flatnonzero(row >= np.uint64(bound)):
-            word = bound
-            while word >= bound:
-                word = next(spare, None)
-                if word is None:
-                    spare, blocks = iter(_seal_stream(seed, blocks, 1).tolist()), blocks + 1
-                    word = next(spare)
-            row[at] = word
+            row[at] = next(word for word in spare if word < bound)
         np.remainder(row, np.uint64(q), out=row)
     return out
 
@@ -155,9 +153,10 @@ class Keystream:
     def read(self, nbytes: int) -> NDArray[np.uint8]:
         """The next `nbytes` bytes, the caller's own."""
         out = np.empty(nbytes + _SLACK, dtype=np.uint8)
+        target = out.data
         for start in range(0, nbytes, len(_ZEROS)):
             stop = min(nbytes, start + len(_ZEROS))
-            self._cipher.update_into(_ZEROS[: stop - start], out[start : stop + _SLACK])
+            self._cipher.update_into(_ZEROS[: stop - start], target[start : stop + _SLACK])
         return out[:nbytes]
 
 

@@ -45,8 +45,7 @@ def error(stream: SecretStream, count: int, ring_degree: int) -> NDArray[np.int6
     SEAL's default error (native/src/seal/util/rlwe.cpp, sample_poly_cbd).
     """
     out = np.empty((count, ring_degree), dtype=np.int64)
-    columns = -(-out.size // 4)
-    kernels.binomial(out.reshape(-1), stream.read(3 * 8 * columns).view(np.uint64).reshape(3, columns))
+    kernels.binomial(out.reshape(-1), stream.read(6 * out.size).view(np.uint64))
     return out
 
 

@@ -17,7 +17,6 @@ from numba.extending import intrinsic
 from hecore.kernels.cpu.cache import inner, kernel
 
 _TRITS = np.uint8(243)  # 3^5: a byte below it holds five ternary digits
-_MASK_22 = np.uint64((1 << 22) - 1)
 _MASK_42 = np.uint64((1 << 42) - 1)
 
 
@@ -85,19 +84,17 @@ def trits(out, digits):
 
 @kernel
 def binomial(out, words):
-    """Centred binomials of 42 random bits each: how many are set, less 21. words (3, M), M >= out.size/4.
+    """Centred binomials of 42 random bits each: how many are set, less 21. out.size = 4*M, words.size = 3*M.
 
     Three words give four samples: the low 42 bits of each, and 22 + 20 of the bits above them.
     """
-    columns = words.shape[1]
-    for k in range(3):
-        start = k * columns
-        for j in range(max(0, min(columns, out.size - start))):
-            out[start + j] = _population(words[k, j] & _MASK_42) - 21
-    start = 3 * columns
-    for j in range(max(0, min(columns, out.size - start))):
-        spare = (words[0, j] >> np.uint64(42)) | ((words[1, j] >> np.uint64(44)) << np.uint64(22))
-        out[start + j] = _population(spare) - 21
+    columns = words.size // 3
+    for j in range(columns):
+        a, b, c = words[j], words[columns + j], words[2 * columns + j]
+        out[j] = _population(a & _MASK_42) - 21
+        out[columns + j] = _population(b & _MASK_42) - 21
+        out[2 * columns + j] = _population(c & _MASK_42) - 21
+        out[3 * columns + j] = _population((a >> np.uint64(42)) | ((b >> np.uint64(44)) << np.uint64(22))) - 21
 
 
 # -- BLAKE2b (RFC 7693), the one block that a node of BLAKE2Xb needs -----------------------------------------

@@ -45,7 +45,7 @@ FOREIGN = ("_ZN7cpython", "cfunc.", "NRT_", "numba_")
 
 _BYTE = {"al": "rax", "bl": "rbx", "cl": "rcx", "dl": "rdx", "sil": "rsi", "dil": "rdi", "bpl": "rbp", "spl": "rsp"}
 _WIDTHS = {"b": 1, "w": 2, "l": 4, "q": 8}
-_NO_FLAGS = ("mov", "lea", "v", "k", "push", "pop", "not", "cmov", "set", "mulx", "rorx", "shlx", "shrx", "sarx")
+_NO_FLAGS = ("mov", "lea", "v", "k", "push", "popq", "not", "cmov", "set", "mulx", "rorx", "shlx", "shrx", "sarx")
 _NO_FLAGS_EITHER = ("bswap", "pdep", "pext", "xchg", "cqto", "cltq", "cltd", "prefetch", "nop", "pause")
 _ACCUMULATE = ("vpternlog", "vpermt2", "vpermi2", "vpmadd52", "vfmadd", "vpdp")
 _COMPARE_ONLY = re.compile(r"(cmp|test)[bwlq]|bt[wlq]|vptest|vtestp[sd]|k(or)?test[bwdq]|vu?comis[sd]")
@@ -279,7 +279,7 @@ class Analysis:
             level = self._read(operands[0], s)
             s.stack -= 8
             s.cells[s.frame, s.stack] = level
-        elif name.startswith("pop"):
+        elif name.startswith("popq"):  # and no popcnt
             self._write(operands[0], s.cells.get((s.frame, s.stack), PUBLIC), s)
             s.stack += 8
         elif operands and operands[-1].register == "rsp":

@@ -6,7 +6,8 @@ since Numba keeps no listing of cached code: same source, same compiler, same fl
 
 Kernels outside the analysis: `pippenger` and `bucket_products` pick buckets by digits and labels that are the calling
 party's own or public (DESIGN: operation counts must not depend on them, addresses may), `_accumulate` measures the
-processor. `exponentiate` reads by address (`read_powers_vartime`) where `whole` is False, for public exponents; its
+processor, `accept_below` and `accept_bytes` show which random words they reject, `blake2x_nodes` expands a public seed.
+`exponentiate` reads by address (`read_powers_vartime`) where `whole` is False, for public exponents; its
 addresses are looked at with `whole` fixed to True.
 """
 
@@ -31,6 +32,8 @@ from hecore.backends.protocol import ExponentArray
 from hecore.kernels.cpu import cache as kernel_cache
 from hecore.kernels.cpu import elements, power, vector
 from hecore.kernels.cpu.vector import IFMA, load, peek, select_equal, splat, store
+from hecore.ring.prng import SecretStream
+from hecore.ring.sampling import error, ternary
 from tests.kernels.machine_code import Analysis, Violation, parse
 
 if TYPE_CHECKING:
@@ -38,7 +41,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the analysis reads x86-64 assembly")
 
-VARIABLE_TIME = {"multiexp.pippenger", "multiexp.bucket_products", "floor._accumulate"}
+VARIABLE_TIME = {
+    "multiexp.pippenger",
+    "multiexp.bucket_products",
+    "floor._accumulate",
+    "sampling.accept_below",
+    "sampling.accept_bytes",
+    "sampling.blake2x_nodes",
+}
 SECRET = {
     "batch.split_windows",
     "batch.import_limbs",
@@ -54,6 +64,8 @@ SECRET = {
     "power.exponentiate",
     "power.fixed_base",
     "power.fixed_base_spread",
+    "sampling.trits",
+    "sampling.binomial",
 }
 ARITIES = {f"hecore_{function.__name__}": len(function._sig.args) for function in kernel_cache._published}
 
@@ -93,6 +105,8 @@ def exercise() -> None:
     backend.lift(backend.reduce(a, crt.p_squared), backend.reduce(a, crt.q_squared), crt)
     backend.decrypt(a, crt)
     backend.download(a)
+    ternary(SecretStream(), 1, 16)
+    error(SecretStream(), 1, 16)
 
 
 def kernel_named(name: str) -> Any:
