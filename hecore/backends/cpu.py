@@ -19,6 +19,7 @@ import numpy as np
 from hecore.arith.limbs import ints_from_limbs, limbs_for_bits, limbs_from_ints
 from hecore.arith.random import random_limbs
 from hecore.backends import checks
+from hecore.backends.cpu_ring import CpuRing
 from hecore.backends.protocol import ExponentArray, FixedBaseTable, ResidueArray
 from hecore.errors import NotInvertibleError
 from hecore.kernels.cpu import crt as crt_kernels
@@ -49,7 +50,7 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-class CpuBackend:
+class CpuBackend(CpuRing):
     """`ResidueArray.data` is (size, words) uint64 rows; `threads` defaults to HECORE_THREADS or the CPUs at hand."""
 
     name = "cpu"
@@ -57,6 +58,7 @@ class CpuBackend:
 
     def __init__(self, threads: int | None = None) -> None:
         self._engine = Engine(thread_count() if threads is None else threads)
+        self._workers = self._engine.workers
         self._crt: WeakKeyDictionary[CrtModulus, CrtContext] = WeakKeyDictionary()
 
     @cached_property

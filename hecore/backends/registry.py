@@ -2,7 +2,7 @@
 
 A backend is created at its first use, once a process, and proves itself against the reference before anyone
 gets hold of it. A named device that cannot be used is an error; nothing falls through to another one.
-Third parties register a class that implements `IntegerBackend` under the entry point group `hecore.backends`.
+Third parties register a class that implements `Backend` under the entry point group `hecore.backends`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from hecore.backends.protocol import IntegerBackend
+from hecore.backends.ring_protocol import Backend, RingBackend
 from hecore.backends.selftest import self_test
 from hecore.errors import BackendError, BackendUnavailableError, SelfTestError
 
@@ -77,10 +78,10 @@ _BUILT_IN = (
     ),
 )
 
-_current: ContextVar[IntegerBackend | None] = ContextVar("hecore_backend", default=None)
-_started: dict[str, IntegerBackend] = {}
+_current: ContextVar[Backend | None] = ContextVar("hecore_backend", default=None)
+_started: dict[str, Backend] = {}
 _refused: dict[str, str] = {}
-_made_by_hand: WeakSet[IntegerBackend] = WeakSet()  # those that passed the self-test
+_made_by_hand: WeakSet[Backend] = WeakSet()  # those that passed the self-test
 _lock = threading.RLock()
 
 
@@ -99,7 +100,7 @@ def devices() -> list[DeviceInfo]:
     return [_describe(name, entries) for name, entries in _entries().items()]
 
 
-def get(name: str) -> IntegerBackend:
+def get(name: str) -> Backend:
     """The backend of that name, or of "auto"; created and self-tested at the first call in a process.
 
     Raises BackendUnavailableError where it is unknown or cannot run here (the message says what was looked
@@ -117,7 +118,7 @@ def get(name: str) -> IntegerBackend:
         return _started[name]
 
 
-def use(device: str | IntegerBackend) -> AbstractContextManager[IntegerBackend]:
+def use(device: str | Backend) -> AbstractContextManager[Backend]:
     """From now on, new arrays of this context (thread, task) go to `device`.
 
     A name is looked up by `get`; a backend made by hand (`CpuBackend(threads=2)`) is self-tested at its first use.
@@ -128,7 +129,7 @@ def use(device: str | IntegerBackend) -> AbstractContextManager[IntegerBackend]:
     return _Use(get(device) if isinstance(device, str) else _proved(device))
 
 
-def current() -> IntegerBackend:
+def current() -> Backend:
     """Where new arrays go: the choice made with `use`, else HECORE_DEVICE, else "auto" (the CPU).
 
     Raises as `get` does.
@@ -145,7 +146,7 @@ def current() -> IntegerBackend:
         raise BackendUnavailableError(f"{error} (asked for by {ENVIRONMENT_VARIABLE}={name})") from error
 
 
-def _proved(backend: IntegerBackend) -> IntegerBackend:
+def _proved(backend: Backend) -> Backend:
     if backend not in _made_by_hand and backend not in _started.values():
         self_test(backend)
         _made_by_hand.add(backend)
@@ -155,12 +156,12 @@ def _proved(backend: IntegerBackend) -> IntegerBackend:
 class _Use:
     """What `use` returns: already in force, and restoring on exit."""
 
-    def __init__(self, backend: IntegerBackend) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._previous = _current.get()
         _current.set(backend)
 
-    def __enter__(self) -> IntegerBackend:
+    def __enter__(self) -> Backend:
         return self._backend
 
     def __exit__(
@@ -214,7 +215,7 @@ def _duplicate(name: str, entries: list[_Entry]) -> str:
     )
 
 
-def _start(entry: _Entry) -> IntegerBackend:
+def _start(entry: _Entry) -> Backend:
     """Create and self-test; a backend that failed once is not tried again."""
     if entry.name in _refused:
         raise SelfTestError(_refused[entry.name])
@@ -228,7 +229,7 @@ def _start(entry: _Entry) -> IntegerBackend:
     return backend
 
 
-def _create(entry: _Entry) -> IntegerBackend:
+def _create(entry: _Entry) -> Backend:
     """Import and create; no self-test yet."""
     module, _, attribute = entry.target.partition(":")
     try:
@@ -244,4 +245,9 @@ def _create(entry: _Entry) -> IntegerBackend:
         ) from error
     if not isinstance(backend, IntegerBackend) or backend.name != entry.name:
         raise BackendError(f"cannot use device {entry.name!r}: {entry.target} is no backend of that name")
+    if not isinstance(backend, RingBackend):
+        raise BackendError(
+            f"cannot use device {entry.name!r}: {entry.target} offers integers alone; a backend also implements "
+            f"hecore.backends.ring_protocol.RingBackend"
+        )
     return backend

@@ -1,0 +1,201 @@
+"""Residues modulo some primes to residues modulo others, and to integers: the Chinese remainder theorem.
+
+Works in blocks of coefficients, so that what a block needs stays in the first-level cache. A share of work is a range
+of blocks: block b belongs to polynomial b // blocks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hecore.kernels.cpu.cache import inner, kernel
+from hecore.kernels.cpu.ring_pointwise import prime_of, row_of
+from hecore.kernels.cpu.ring_words import (
+    FACTOR,
+    KIND,
+    NARROW,
+    Q,
+    add_product,
+    constants_at,
+    factor_at,
+    fraction,
+    narrow_add_residue,
+    narrow_reduce,
+    narrow_times,
+    narrow_word,
+    shift_right,
+    sign_of,
+    spread,
+    subtract_words,
+    wide_add_residue,
+    wide_left,
+    wide_reduce,
+    wide_times,
+    wide_word,
+    word_at,
+    zero,
+)
+from hecore.kernels.cpu.vector import LANES, add, load, splat, store, sub
+
+BLOCK = 512  # coefficients: 4 KiB a residue
+NARROW_SOURCES = 3  # y*f of `narrow_add_residue` has columns below 2^50 + 2^7 each, and four make 2^52
+WIDE_SOURCES = 60
+
+
+@inner
+def cofactor_rows(y, data, polynomial, start, at, count, inverses, weights, constants, exact):
+    """y_i = x_i * (Q/q_i)^-1 mod q_i, and v in row k: rows of `count` words at address y."""
+    k, vectors, step = inverses.shape[0], count // LANES, count * 8
+    for i in range(k):
+        x, target = row_of(data, polynomial, start + i) + at * 8, y + i * step
+        c, f = constants_at(prime_of(constants, i)), factor_at(inverses.ctypes.data + i * FACTOR * 8)
+        if k == 1:
+            for j in range(vectors):
+                store(target, j, load(x, j))
+        elif constants[i, KIND] == NARROW:
+            for j in range(vectors):
+                store(target, j, narrow_times(load(x, j), f, c))
+        else:
+            for j in range(vectors):
+                store(target, j, wide_times(load(x, j), f, c))
+    rounded = y + k * step
+    if not exact:
+        for j in range(vectors):
+            store(rounded, j, zero())
+    elif k == 1:  # one where y > (q-1)/2: the sign of (q-1)/2 - y
+        half = splat(constants[0, Q] >> 1)
+        for j in range(vectors):
+            store(rounded, j, shift_right(sub(half, load(y, j)), splat(63)))
+    else:
+        for j in range(vectors):
+            total = splat(1 << 55)
+            for i in range(k):
+                total = add(total, fraction(load(y + i * step, j), weights.ctypes.data + i * 32))
+            store(rounded, j, shift_right(total, splat(56)))
+
+
+@inner
+def narrow_sum(target, y, sources, step, row, vectors, prime):
+    """The sum over the rows of y times the constants of one target prime, modulo it."""
+    c = constants_at(prime)
+    for j in range(vectors):
+        sums, room = (zero(), zero(), zero()), NARROW_SOURCES
+        for i in range(sources):
+            if room == 0:
+                sums, room = (narrow_reduce(sums, c), zero(), zero()), NARROW_SOURCES
+            sums = narrow_add_residue(sums, load(y + i * step, j), row + i * 16)
+            room -= 1
+        store(target, j, narrow_reduce(sums, c))
+
+
+@inner
+def wide_sum(target, y, sources, step, row, vectors, prime):
+    """As `narrow_sum`; `WIDE_SOURCES` products fit the columns of eight lanes and the two words of one."""
+    c = constants_at(prime)
+    for j in range(vectors):
+        sums, room = (zero(), zero(), zero()), WIDE_SOURCES
+        for i in range(sources):
+            if room == 0:
+                sums, room = (wide_left(wide_reduce(sums, c), c), zero(), zero()), WIDE_SOURCES
+            sums = wide_add_residue(sums, load(y + i * step, j), row + i * 16)
+            room -= 1
+        store(target, j, wide_reduce(sums, c))
+
+
+@inner
+def narrow_words(target, x, vectors, prime):
+    """Any words modulo one target prime."""
+    c = constants_at(prime)
+    for j in range(vectors):
+        store(target, j, narrow_word(load(x, j), c))
+
+
+@inner
+def wide_words(target, x, vectors, prime):
+    c = constants_at(prime)
+    for j in range(vectors):
+        store(target, j, wide_word(load(x, j), c))
+
+
+@kernel
+def convert(
+    out,
+    data,
+    start,
+    positions,
+    out_step,
+    out_at,
+    inverses,
+    weights,
+    matrix,
+    source,
+    target,
+    exact,
+    scratch,
+    first,
+    last,
+):
+    """Residues start … start+k-1 of polynomial p to row positions[t] of polynomial p*out_step + out_at of `out`."""
+    degree, k = data.shape[2], inverses.shape[0]
+    size = min(degree, BLOCK)
+    blocks, y = degree // size, scratch.ctypes.data
+    sources = k + 1 if exact else k
+    for block in range(first, last):
+        polynomial, at = block // blocks, block % blocks * size
+        cofactor_rows(y, data, polynomial, start, at, size, inverses, weights, source, exact)
+        for t in range(positions.shape[0]):
+            place = row_of(out, polynomial * out_step + out_at, positions[t]) + at * 8
+            row, prime = matrix.ctypes.data + t * (k + 1) * 16, prime_of(target, t)
+            if sources == 1 and target[t, KIND] == NARROW:
+                narrow_words(place, y, size // LANES, prime)
+            elif sources == 1:
+                wide_words(place, y, size // LANES, prime)
+            elif target[t, KIND] == NARROW:
+                narrow_sum(place, y, sources, size * 8, row, size // LANES, prime)
+            else:
+                wide_sum(place, y, sources, size * 8, row, size // LANES, prime)
+
+
+@inner
+def compose_words(magnitude, y, step, cofactors, half, whole, accumulator):
+    """One coefficient, from its y_i and v at y, y + step, … to |x|; returns 1 where x < 0, else 0.
+
+    The sum of y_i*(Q/q_i) - v*Q is x or, next to ±Q/2, x ± Q: in two's complement of one limb more than Q has. A
+    magnitude above (Q-1)/2 then gives way to Q less it, with the other sign.
+    """
+    words = cofactors.shape[1]
+    for j in range(words):
+        accumulator[j] = 0
+    for i in range(cofactors.shape[0]):
+        y_i, upper = word_at(y + i * step, 0), np.uint64(0)
+        for j in range(words):
+            accumulator[j], upper = add_product(y_i, cofactors[i, j], accumulator[j], upper)
+    negative = sign_of(accumulator[words - 1])
+    borrow = np.uint64(0)
+    for j in range(words):  # |x| = (x ^ mask) - mask
+        accumulator[j], borrow = subtract_words(accumulator[j] ^ negative, negative, borrow)
+    borrow = np.uint64(0)
+    for j in range(words - 1):
+        _, borrow = subtract_words(half[j], accumulator[j], borrow)
+    beyond = spread(borrow)
+    borrow = np.uint64(0)
+    for j in range(words - 1):
+        other, borrow = subtract_words(whole[j], accumulator[j], borrow)
+        magnitude[j] = accumulator[j] ^ (beyond & (other ^ accumulator[j]))
+    return (negative ^ beyond) & np.uint64(1)
+
+
+@kernel
+def compose(magnitudes, negative, data, inverses, weights, constants, cofactors, half, whole, scratch, first, last):
+    """Residues (B, k, N) to magnitudes (B, N, L) and signs (B, N) of the centred integers."""
+    degree, k = data.shape[2], inverses.shape[0]
+    size = min(degree, BLOCK)
+    blocks, y = degree // size, scratch.ctypes.data
+    accumulator = scratch[(k + 1) * size :]
+    for block in range(first, last):
+        polynomial, at = block // blocks, block % blocks * size
+        cofactor_rows(y, data, polynomial, 0, at, size, inverses, weights, constants, True)
+        for j in range(size):
+            negative[polynomial, at + j] = compose_words(
+                magnitudes[polynomial, at + j], y + j * 8, size * 8, cofactors, half, whole, accumulator
+            )

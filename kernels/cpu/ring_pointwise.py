@@ -1,0 +1,217 @@
+"""Residue polynomials point by point: sums, products, multiply-accumulate, tensor products, constants, automorphisms.
+
+Arrays are (B, k, N) C-contiguous uint64, canonical residues in and out. `rows` first..last-1 of an output are its
+residue polynomials; row r belongs to prime r mod k. `left` and `right` say which polynomial of an operand meets which
+of the output (broadcasting). Every operand is read once and every result written once.
+"""
+
+from __future__ import annotations
+
+from hecore.kernels.cpu.cache import inner, kernel
+from hecore.kernels.cpu.ntt_portable import less_where_not_below
+from hecore.kernels.cpu.ring_words import (
+    FACTOR,
+    KIND,
+    NARROW,
+    Q,
+    constants_at,
+    factor_at,
+    less,
+    narrow_add,
+    narrow_left,
+    narrow_reduce,
+    narrow_times,
+    wide_add,
+    wide_left,
+    wide_reduce,
+    wide_times,
+    zero,
+)
+from hecore.kernels.cpu.vector import LANES, add, load, splat, store, sub
+
+ADD, SUBTRACT, NEGATE = 0, 1, 2
+
+
+@inner
+def row_of(array, polynomial, position):
+    """Address of one residue polynomial of (B, k, N)."""
+    return array.ctypes.data + (polynomial * array.shape[1] + position) * array.shape[2] * 8
+
+
+@inner
+def prime_of(constants, position):
+    """Address of one prime's constants."""
+    return constants.ctypes.data + position * constants.shape[1] * 8
+
+
+@kernel
+def combine(out, a, b, left, right, operation, constants, first, last):
+    """out = a + b, a - b, or -a."""
+    k, vectors = out.shape[1], out.shape[2] // LANES
+    for row in range(first, last):
+        polynomial, position = row // k, row % k
+        x, y = row_of(a, left[polynomial], position), row_of(b, right[polynomial], position)
+        target = row_of(out, polynomial, position)
+        q = splat(constants[position, Q])
+        if operation == ADD:
+            for i in range(vectors):
+                store(target, i, less(add(load(x, i), load(y, i)), q))
+        elif operation == SUBTRACT:
+            for i in range(vectors):
+                store(target, i, less(add(sub(load(x, i), load(y, i)), q), q))
+        else:
+            for i in range(vectors):
+                store(target, i, less(sub(q, load(x, i)), q))
+
+
+@kernel
+def shift(out, a, addends, whole, constants, first, last):
+    """out = a + addends[i] modulo q_i, at every position where `whole`, else at position 0."""
+    k, vectors = out.shape[1], out.shape[2] // LANES
+    for row in range(first, last):
+        polynomial, position = row // k, row % k
+        x, target = row_of(a, polynomial, position), row_of(out, polynomial, position)
+        q, addend = splat(constants[position, Q]), splat(addends[position])
+        if whole:
+            for i in range(vectors):
+                store(target, i, less(add(load(x, i), addend), q))
+        else:
+            for i in range(vectors):
+                store(target, i, load(x, i))
+            q0 = constants[position, Q]
+            out[polynomial, position, 0] = less_where_not_below(out[polynomial, position, 0] + addends[position], q0)
+
+
+def _make_rows(left_factor, add_product, reduce, times):
+    """The row operations of one kind of prime."""
+
+    @inner
+    def accumulate_row(out, a, b, count, a_step, b_step, limit, vectors, prime):
+        c = constants_at(prime)
+        for i in range(vectors):
+            sums, room = (zero(), zero(), zero()), limit
+            for j in range(count):
+                if room == 0:
+                    sums, room = (reduce(sums, c), zero(), zero()), limit
+                    sums = (left_factor(sums[0], c), sums[1], sums[2])
+                sums = add_product(sums, left_factor(load(a + j * a_step, i), c), load(b + j * b_step, i))
+                room -= 1
+            store(out, i, reduce(sums, c))
+
+    @inner
+    def tensor_row(out0, out1, out2, a0, a1, b0, b1, vectors, prime):
+        c = constants_at(prime)
+        nothing = (zero(), zero(), zero())
+        for i in range(vectors):
+            x0, x1 = left_factor(load(a0, i), c), left_factor(load(a1, i), c)
+            y0, y1 = load(b0, i), load(b1, i)
+            store(out0, i, reduce(add_product(nothing, x0, y0), c))
+            store(out1, i, reduce(add_product(add_product(nothing, x0, y1), x1, y0), c))
+            store(out2, i, reduce(add_product(nothing, x1, y1), c))
+
+    @inner
+    def scale_row(out, a, factor, vectors, prime):
+        c, f = constants_at(prime), factor_at(factor)
+        for i in range(vectors):
+            store(out, i, times(load(a, i), f, c))
+
+    @inner
+    def divide_row(out, a, rest, factor, vectors, prime):
+        """out = (a - rest) * factor."""
+        c, f = constants_at(prime), factor_at(factor)
+        for i in range(vectors):
+            difference = less(add(sub(load(a, i), load(rest, i)), c[0]), c[0])
+            store(out, i, times(difference, f, c))
+
+    return accumulate_row, tensor_row, scale_row, divide_row
+
+
+_narrow_accumulate, _narrow_tensor, _narrow_scale, _narrow_divide = _make_rows(
+    narrow_left, narrow_add, narrow_reduce, narrow_times
+)
+_wide_accumulate, _wide_tensor, _wide_scale, _wide_divide = _make_rows(wide_left, wide_add, wide_reduce, wide_times)
+
+
+@kernel
+def multiply_accumulate(out, a, b, left, right, count, terms, constants, first, last):
+    """out[p] = sum of a[left[p] + j] * b[right[p] + j] over j < count."""
+    k, degree = out.shape[1], out.shape[2]
+    step = k * degree * 8
+    for row in range(first, last):
+        polynomial, position = row // k, row % k
+        x, y = row_of(a, left[polynomial], position), row_of(b, right[polynomial], position)
+        target, prime = row_of(out, polynomial, position), prime_of(constants, position)
+        if constants[position, KIND] == NARROW:
+            _narrow_accumulate(target, x, y, count, step, step, terms[position], degree // LANES, prime)
+        else:
+            _wide_accumulate(target, x, y, count, step, step, terms[position], degree // LANES, prime)
+
+
+@kernel
+def tensor(out, a, b, left, right, constants, first, last):
+    """out[3p], out[3p+1], out[3p+2] from a[left[p]], a[left[p]+1] and b[right[p]], b[right[p]+1]; rows of p."""
+    k, degree = out.shape[1], out.shape[2]
+    for row in range(first, last):
+        p, position = row // k, row % k
+        x0, x1 = row_of(a, left[p], position), row_of(a, left[p] + 1, position)
+        y0, y1 = row_of(b, right[p], position), row_of(b, right[p] + 1, position)
+        z0, z1, z2 = row_of(out, 3 * p, position), row_of(out, 3 * p + 1, position), row_of(out, 3 * p + 2, position)
+        prime = prime_of(constants, position)
+        if constants[position, KIND] == NARROW:
+            _narrow_tensor(z0, z1, z2, x0, x1, y0, y1, degree // LANES, prime)
+        else:
+            _wide_tensor(z0, z1, z2, x0, x1, y0, y1, degree // LANES, prime)
+
+
+@kernel
+def scale(out, a, factors, constants, first, last):
+    """out = a * factors[i] modulo q_i."""
+    k, degree = out.shape[1], out.shape[2]
+    for row in range(first, last):
+        polynomial, position = row // k, row % k
+        x, target = row_of(a, polynomial, position), row_of(out, polynomial, position)
+        factor, prime = factors.ctypes.data + position * FACTOR * 8, prime_of(constants, position)
+        if constants[position, KIND] == NARROW:
+            _narrow_scale(target, x, factor, degree // LANES, prime)
+        else:
+            _wide_scale(target, x, factor, degree // LANES, prime)
+
+
+@kernel
+def divide(out, a, rest, factors, constants, first, last):
+    """out = (a - rest) * factors[i] modulo q_i; `a` may have more residues than `out` and `rest`."""
+    k, degree = out.shape[1], out.shape[2]
+    for row in range(first, last):
+        polynomial, position = row // k, row % k
+        x, y = row_of(a, polynomial, position), row_of(rest, polynomial, position)
+        target, prime = row_of(out, polynomial, position), prime_of(constants, position)
+        factor = factors.ctypes.data + position * FACTOR * 8
+        if constants[position, KIND] == NARROW:
+            _narrow_divide(target, x, y, factor, degree // LANES, prime)
+        else:
+            _wide_divide(target, x, y, factor, degree // LANES, prime)
+
+
+@kernel
+def permute(out, a, permutation, first, last):
+    """Rows of values: out[i] = a[permutation[i]]."""
+    k, degree = out.shape[1], out.shape[2]
+    for row in range(first, last):
+        source, target = a[row // k, row % k], out[row // k, row % k]
+        for i in range(degree):
+            target[i] = source[permutation[i]]
+
+
+@kernel
+def signed_permute(out, a, element, constants, first, last):
+    """Rows of coefficients: X^i -> X^(i*element), X^N = -1."""
+    k, degree = out.shape[1], out.shape[2]
+    for row in range(first, last):
+        source, target = a[row // k, row % k], out[row // k, row % k]
+        q, at = constants[row % k, Q], 0
+        for i in range(degree):
+            x = source[i]
+            if at & degree:  # i*element/N, rounded down, is odd: public
+                x = less_where_not_below(q - x, q)
+            target[at & (degree - 1)] = x
+            at = (at + element) & (2 * degree - 1)

@@ -1,0 +1,152 @@
+"""Constants of primes and of pairs of bases for the ring kernels, made once a basis and kept. All are public."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hecore.arith.integers import invert
+from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
+from hecore.arith.rns import RnsBasis, galois_permutation
+from hecore.kernels.cpu.ring_words import CONSTANTS, FACTOR, MAX_TERMS, NARROW, NARROW_BITS, WIDE, WORD_BITS
+from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, IFMA
+
+Words = NDArray[np.uint64]
+WIDE_BITS = 61
+FIXED_BITS = 56  # of the quotient of an exact conversion
+
+
+def is_narrow(q: int) -> bool:
+    return IFMA and q >> NARROW_BITS == 0
+
+
+def _words(rows: Sequence[Sequence[int]] | Sequence[Sequence[tuple[int, ...]]]) -> Words:
+    out = np.array(rows, dtype=np.uint64)
+    out.setflags(write=False)
+    return out
+
+
+@cache
+def prime_constants(q: int) -> tuple[int, ...]:
+    """The eight words of one prime: kind, then the constants that the head of ring_words.py names."""
+    if IFMA and not is_narrow(q):
+        bits = q.bit_length()
+        shift = WIDE_BITS - bits
+        u = (1 << 3 * DIGIT_BITS) // (q << shift)
+        return WIDE, q, shift, q << shift, u & DIGIT_MASK, u >> DIGIT_BITS, bits - 2, (1 << DIGIT_BITS + bits - 2) // q
+    base = 1 << WORD_BITS
+    return (NARROW if IFMA else WIDE), q, base % q, (base % q * base) // q, base // q, 0, 0, 0
+
+
+@cache
+def basis_constants(basis: RnsBasis) -> Words:
+    """(k, 8)."""
+    table = _words([prime_constants(q) for q in basis.moduli])
+    assert table.shape == (len(basis), CONSTANTS)
+    return table
+
+
+def factor(w: int, q: int) -> tuple[int, int, int]:
+    """A constant w in [0, q) as `narrow_times` and `wide_times` take it."""
+    if IFMA and not is_narrow(q):
+        quotient = (w << 2 * DIGIT_BITS) // q
+        return w, quotient & DIGIT_MASK, quotient >> DIGIT_BITS
+    return w, (w << WORD_BITS) // q, 0
+
+
+def factors(values: Sequence[int], basis: RnsBasis) -> Words:
+    """(k, 3), one constant a modulus."""
+    table = _words([factor(w, q) for w, q in zip(values, basis.moduli, strict=True)])
+    assert table.shape == (len(basis), FACTOR)
+    return table
+
+
+def residue_factor(w: int, q: int) -> tuple[int, int]:
+    """A constant w in [0, q) as `narrow_add_residue` and `wide_add_residue` take it."""
+    if not IFMA:
+        return w, 0
+    if is_narrow(q):
+        return w, (w << DIGIT_BITS) % q
+    return w << WIDE_BITS - q.bit_length(), 0
+
+
+@cache
+def terms(basis: RnsBasis) -> Words:
+    """(k,): how many products of residues one sum may hold before it is reduced, one residue more included."""
+    most = (1 << 2 * WORD_BITS) if not IFMA else 1 << 2 * DIGIT_BITS
+    limits = [min(MAX_TERMS, most // (q * q) - 1) if not IFMA or is_narrow(q) else MAX_TERMS for q in basis.moduli]
+    return np.array(limits, dtype=np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """From k source primes with product Q to t target primes.
+
+    `inverses` (k, 3): (Q/q_i)^-1 modulo q_i. `weights` (k, 4): of `ring_words.fraction`. `matrix` (t, k + 1, 2): Q/q_i
+    modulo each target prime, and last -Q.
+    """
+
+    source: Words
+    target: Words
+    inverses: Words
+    weights: Words
+    matrix: Words
+
+
+@lru_cache(maxsize=4096)
+def conversion(source: RnsBasis, target: RnsBasis) -> Conversion:
+    cofactors = [source.product // q for q in source.moduli]
+    inverses = [invert(c % q, q) for c, q in zip(cofactors, source.moduli, strict=True)]
+    weights = []
+    for q in source.moduli:
+        bits = q.bit_length()
+        w = (1 << FIXED_BITS + bits) // q
+        weights.append((64 - bits, w, w & DIGIT_MASK, w >> DIGIT_BITS))
+    products = [*cofactors, -source.product]
+    matrix = [[residue_factor(c % p, p) for c in products] for p in target.moduli]
+    return Conversion(
+        basis_constants(source), basis_constants(target), factors(inverses, source), _words(weights), _words(matrix)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """What integers below Q are composed with: `cofactors` (k + 1, L + 1): Q/q_i, and -Q modulo 2^(64(L+1)).
+
+    `half` (L,): (Q-1)/2. `whole` (L,): Q.
+    """
+
+    cofactors: Words
+    half: Words
+    whole: Words
+
+
+@cache
+def composition(basis: RnsBasis) -> Composition:
+    limbs = limbs_for_bits(basis.bits)
+    cofactors = [basis.product // q for q in basis.moduli] + [-basis.product % (1 << 64 * (limbs + 1))]
+    half, whole = limbs_from_ints([basis.product >> 1, basis.product], limbs)
+    return Composition(limbs_from_ints(cofactors, limbs + 1), half, whole)
+
+
+@cache
+def limb_factors(basis: RnsBasis) -> Words:
+    """(k, 3): 2^64 modulo each prime, as a constant factor."""
+    return factors([(1 << 64) % q for q in basis.moduli], basis)
+
+
+@lru_cache(maxsize=4096)
+def division(kept: RnsBasis, dropped: RnsBasis) -> Words:
+    """(k, 3): the inverse of the product of `dropped` modulo each prime of `kept`, as a constant factor."""
+    return factors([invert(dropped.product % q, q) for q in kept.moduli], kept)
+
+
+@lru_cache(maxsize=256)
+def permutation(ring_degree: int, element: int) -> NDArray[np.intp]:
+    out = galois_permutation(ring_degree, element)
+    out.setflags(write=False)
+    return out
