@@ -34,6 +34,11 @@ def rate(timing: Timing) -> str:
     return _scaled(1 / timing.median)
 
 
+def each(timing: Timing) -> str:
+    """Time an item of the median round, three digits, in the unit that suits it."""
+    return _time(timing.median)
+
+
 def markdown(results: Results) -> str:
     """Machine, targets, rows."""
     parts = [
@@ -133,7 +138,7 @@ def _row_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
         if row.ours is None or row.failures:
             body.append([row.operation, size, "FAILED" if row.failures else MISSING, *[""] * (len(header) - 3)])
             continue
-        cells = [row.operation, size, rate(row.ours), _time(row.ours.median)]
+        cells = [row.operation, size, rate(row.ours), each(row.ours)]
         cells += [_number(row.ratio(name)) for name in peers]
         inner = [r.name for r in row.rivals if r.name.startswith(OURS)]
         beside = ", ".join(f"{_number(row.ratio(name))} {name.removeprefix(OURS).strip()}" for name in inner)
@@ -146,7 +151,7 @@ def _peer_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
     """Everybody's items a second or seconds an item, and how many times as fast hecore is."""
     scheme = _scheme(results)
     rivals = dict.fromkeys(r.name for row in results.rows for r in row.rivals if not r.name.startswith(OURS))
-    shown, word = (rate, "per second") if scheme.rates else (lambda timing: _time(timing.median), "each")
+    shown, word = (rate, "per second") if scheme.rates else (each, "each")
     header = [f"{scheme.title}, one thread", f"hecore, {word}", *rivals, "of the peak"]
     body: list[Sequence[str]] = []
     for row in results.rows:

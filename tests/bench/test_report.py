@@ -9,8 +9,9 @@ import pytest
 
 from hecore.bench import report
 from hecore.bench.cli import main
-from hecore.bench.results import Results, Row, Timing, Work
-from hecore.bench.targets import KEY_BITS, TARGETS, verdicts
+from hecore.bench.results import Quantity, Results, Row, Timing, Work
+from hecore.bench.schemes import SCHEMES
+from hecore.bench.targets import KEY_BITS, PAILLIER, verdicts
 from hecore.errors import ParameterError
 
 MACHINE = {
@@ -36,13 +37,15 @@ def row(operation: str, factor: float, *rivals: str, **more: object) -> Row:
 
 def run(*rows: Row, **more: object) -> Results:
     floor = {"vector_ns_start": 0.16, "vector_ns_end": 0.15, "lanes": 8, "reason": ""}
-    return Results(MACHINE, {"scale": "full"}, rows, {}, floor, **more)  # type: ignore[arg-type]
+    return Results(MACHINE, {"scheme": "paillier", "scale": "full"}, rows, {}, floor, **more)  # type: ignore[arg-type]
 
+
+BEGIN, END = report.marks(SCHEMES["paillier"])
 
 ROWS = run(
     row("mod_mul_plain", 1, work=Work(40_000, 40_000), peak_lane_ns=0.02),
     row("encrypt", 12, "phe", "ZPaillier", absent={"IPCL": "refuses"}),
-    replace(row("encrypt", 3, "ZPaillier"), key_bits=1024),
+    replace(row("encrypt", 3, "ZPaillier"), size="1024", insecure=True),
     row("decrypt", 10, "phe"),
     replace(row("add", 2, "ZPaillier"), failures=("ZPaillier: wrong result at position 3 of 10",)),
     memory={"growth_over_size": 2.5},
@@ -51,7 +54,7 @@ GOOD = replace(ROWS, rows=tuple(r for r in ROWS.rows if not r.failures))
 
 
 def by_text(results: Results, start: str) -> tuple[float | None, bool | None]:
-    verdict = next(v for v in verdicts(results) if v.target.text.startswith(start))
+    verdict = next(v for v in verdicts(results, PAILLIER) if v.target.text.startswith(start))
     return None if verdict.value is None else round(verdict.value, 6), verdict.reached
 
 
@@ -72,8 +75,8 @@ def test_every_target_names_a_row_that_some_suite_measures() -> None:
 
     measured = [row(name, 1e6, *RIVALS, work=Work(1, 1), peak_lane_ns=0.1) for name in operations(())]
     everything = run(*measured, memory={"growth_over_size": 0.1})
-    assert all(verdict.value is not None for verdict in verdicts(everything))
-    assert len(TARGETS) == 18
+    assert all(verdict.value is not None for verdict in verdicts(everything, PAILLIER))
+    assert len(PAILLIER) == 18
 
 
 RIVALS = ("phe", "ZPaillier", "IPCL", "hecore plain form", "hecore product", "hecore one thread")
@@ -90,14 +93,14 @@ def test_tables_say_what_counts(render: object) -> None:
 
 def test_readme_block_is_replaced_and_the_rest_kept(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n\n{report.BEGIN}\nold\n{report.END}\n\nThe end.\n")
+    readme.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nThe end.\n")
     report.update_readme(readme, GOOD, tmp_path / "docs" / "throughput.png")
     once = readme.read_text()
     report.update_readme(readme, GOOD, tmp_path / "docs" / "throughput.png")
     assert readme.read_text() == once
-    assert once.startswith("# Title\n\n<!-- bench:begin -->\n")
-    assert once.endswith("<!-- bench:end -->\n\nThe end.\n")
-    assert "![Throughput beside the peers](docs/throughput.png)" in once
+    assert once.startswith("# Title\n\n<!-- bench:paillier:begin -->\n")
+    assert once.endswith("<!-- bench:paillier:end -->\n\nThe end.\n")
+    assert "![Paillier, 2048-bit key beside the peers](docs/throughput.png)" in once
     assert "| encrypt, values | 1.00 M | 83.3 k (12.0×) | 83.3 k (12.0×) |" in once
     assert "old" not in once
     assert "insecure" not in once
@@ -105,27 +108,27 @@ def test_readme_block_is_replaced_and_the_rest_kept(tmp_path: Path) -> None:
 
 def test_a_small_run_is_not_published(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"{report.BEGIN}\nold\n{report.END}\n")
+    readme.write_text(f"{BEGIN}\nold\n{END}\n")
     with pytest.raises(ParameterError, match="scale quick"):
-        report.update_readme(readme, replace(GOOD, plan={"scale": "quick"}))
+        report.update_readme(readme, replace(GOOD, plan={"scheme": "paillier", "scale": "quick"}))
     assert "old" in readme.read_text()
 
 
 def test_a_failed_run_is_not_published(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"{report.BEGIN}\nold\n{report.END}\n")
+    readme.write_text(f"{BEGIN}\nold\n{END}\n")
     with pytest.raises(ParameterError, match="add/2048"):
         report.update_readme(readme, ROWS)
     assert "old" in readme.read_text()
 
 
 @pytest.mark.parametrize(
-    "text", ["no marks", f"{report.END}\n{report.BEGIN}", f"{report.BEGIN}{report.BEGIN}{report.END}"]
+    "text", ["no marks", f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"]
 )
 def test_readme_without_its_marks_is_left_alone(tmp_path: Path, text: str) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(text)
-    with pytest.raises(ParameterError, match="bench:begin"):
+    with pytest.raises(ParameterError, match="bench:paillier:begin"):
         report.update_readme(readme, GOOD)
     assert readme.read_text() == text
 

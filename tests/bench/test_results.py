@@ -10,7 +10,7 @@ import pytest
 
 from hecore.bench import results
 from hecore.bench.contest import judge
-from hecore.bench.results import Results, Row, Timing, Work
+from hecore.bench.results import Quantity, Results, Row, Timing, Work
 from hecore.errors import SerializationError
 
 OURS = Timing("hecore", 100, (0.03, 0.01, 0.02), cpu_per_wall=1.0)
@@ -29,15 +29,20 @@ MACHINE = {
 }
 
 
+@pytest.fixture
+def checkout_results() -> Path:
+    return Path(results.__file__).resolve().parent / "results" / "20261123-0611-5f7652dc1d57.json"
+
+
 def example_row(**changes: object) -> Row:
     # 100 items in 10 ms at best: 100 µs an item. 8e5 digit multiply-adds at 0.5 ns a vector of 8: 50 µs.
-    row = Row("encrypt", 2048, "value", OURS, (PEER,), work=Work(8e5, 16e5), peak_lane_ns=0.5 / 8)
+    row = Row("encrypt", "2048", "value", OURS, (PEER,), work=Work(8e5, 16e5), peak_lane_ns=0.5 / 8)
     return replace(row, **changes)  # type: ignore[arg-type]
 
 
 def example_results(*rows: Row) -> Results:
     floor = {"vector_ns_start": 0.5, "vector_ns_end": 0.51, "lanes": 8, "reason": ""}
-    return Results(MACHINE, {"scale": "tiny"}, rows or (example_row(),), {"phe": "1.5.0"}, floor)
+    return Results(MACHINE, {"scheme": "paillier", "scale": "tiny"}, rows or (example_row(),), {"phe": "1.5.0"}, floor)
 
 
 def test_times_and_ratios_by_hand() -> None:
@@ -66,19 +71,38 @@ def test_more_than_the_peak_fails_the_row() -> None:
     assert judge(example_row(work=Work(8e5, 40e5))).failures == ()
 
 
-def test_small_keys_are_labelled() -> None:
-    assert example_row(key_bits=1024).insecure
-    assert not example_row().insecure
-
-
 def test_file_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "run.json"
-    original = example_results(example_row(), example_row(operation="add", ours=None, work=None, failures=("wrong",)))
+    original = replace(
+        example_results(example_row(), example_row(operation="add", ours=None, work=None, failures=("wrong",))),
+        quantities=(Quantity("ciphertext", "8192 [60,40]", "bytes", 100, {"TenSEAL": 250}),),
+    )
     original.save(path)
     assert results.load(path) == original
     record = json.loads(path.read_text())["rows"][0]
     assert record["ratios"]["phe"] == pytest.approx(100)
     assert record["efficiency_executed"] == pytest.approx(0.5)
+
+
+def test_files_of_the_first_schema_are_read(checkout_results: Path) -> None:
+    """The first published run, which knew Paillier alone."""
+    run = results.load(checkout_results)
+    assert run.scheme == "paillier"
+    row = run.row("encrypt", "2048")
+    assert row is not None
+    assert not row.insecure
+    small = run.row("encrypt", "1024")
+    assert small is not None
+    assert small.insecure
+
+
+def test_shares_of_quantities() -> None:
+    quantity = Quantity("ciphertext", "8192 [60,40]", "bytes", 100, {"TenSEAL": 250})
+    assert quantity.share("TenSEAL") == pytest.approx(0.4)
+    assert quantity.share("nobody") is None
+    run = replace(example_results(), quantities=(quantity,))
+    assert run.quantity("ciphertext", "8192 [60,40]") is quantity
+    assert run.quantity("ciphertext", "elsewhere") is None
 
 
 def test_failures_of_rows_and_run_are_collected() -> None:

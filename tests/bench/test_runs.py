@@ -26,12 +26,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from hecore.bench.contest import Case, Contestant
-from hecore.bench.driver import run
+from hecore.bench.driver import Job, run
 from hecore.bench.plan import Plan
 from hecore.bench.results import Work
 right = lambda result: None
 {cases}
-run(Plan((256,), (), (), "tiny", 3, "reference"), builds).save(Path(sys.argv[1]))
+plan = Plan(scale="tiny", rounds=3, device="reference", peers=())
+jobs = [Job(name, "256", lambda build=build: build(None, 256)) for name, build in builds.items()]
+run(plan, jobs).save(Path(sys.argv[1]))
 """
 
 
@@ -50,7 +52,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_suite_runs_once(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     done = bench(
-        "--scale", "tiny", "--rounds", "2", "--key-bits", "256", "--device", "reference", "--output", str(path)
+        "paillier", "--scale", "tiny", "--rounds", "2", "--key-bits", "256", "--device", "reference", "--output", str(path)
     )
     assert done.returncode == 0, done.stderr
     run = results.load(path)
@@ -75,7 +77,7 @@ def test_two_threads_run_beside_one(tmp_path: Path) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two threads need two cores")
     path = tmp_path / "run.json"
-    done = bench("--suite", "threads", "--scale", "tiny", "--rounds", "2", "--key-bits", "256", "--output", str(path))
+    done = bench("paillier", "--suite", "threads", "--scale", "tiny", "--rounds", "2", "--key-bits", "256", "--output", str(path))
     assert done.returncode == 0, done.stderr
     rows = results.load(path).rows
     assert len(rows) == 3
@@ -171,10 +173,13 @@ def test_a_contestant_on_too_many_threads_fails(cores: float | None, threads: in
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--suite", "nonsense"], "nonsense"),
-        (["--key-bits", "127"], "127 bits"),
-        (["--rounds", "0"], "0 rounds"),
-        (["--device", "abacus", "--scale", "tiny"], "abacus"),
+        (["paillier", "--suite", "nonsense"], "nonsense"),
+        (["paillier", "--key-bits", "127"], "127 bits"),
+        (["paillier", "--rounds", "0"], "0 rounds"),
+        (["ckks", "--rounds", "0"], "0 rounds"),
+        (["ckks", "--suite", "nonsense"], "nonsense"),
+        (["ckks", "--parameters", "many"], "many"),
+        (["paillier", "--device", "abacus", "--scale", "tiny"], "abacus"),
         (["report", "/nowhere/run.json"], "run.json"),
     ],
 )
