@@ -54,6 +54,10 @@ class PrecisionError(HecoreError, ValueError):
     """The bits asked for do not survive the noise that keeps a published result safe."""
 
 
+class QueryBudgetError(HecoreError, RuntimeError):
+    """A key has published as many results as were declared; one more would break what was promised for them."""
+
+
 class PlaintextOverflowError(HecoreError, OverflowError):
     """A decrypted value lies in the guard band around n/2: some operation overflowed."""
 

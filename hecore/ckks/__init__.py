@@ -1,1 +1,39 @@
-"""CKKS: approximate arithmetic on encrypted vectors of real or complex numbers."""
+"""CKKS: approximate arithmetic on encrypted arrays of real or complex numbers.
+
+parameters = Parameters(ring_degree=8192, moduli_bits=[60, 40, 40, 60], scale=2**40)
+keys = generate_keys(parameters)
+x = keys.public_key.encrypt(values)
+keys.secret_key.decrypt(x * x + 0.5)
+"""
+
+from hecore.ckks.ciphertext import Ciphertext
+from hecore.ckks.encoding import Plaintext, decode, encode
+from hecore.ckks.keys import (
+    EvaluationKeys,
+    GaloisKeys,
+    Keys,
+    PublicKey,
+    RelinearizationKey,
+    SecretKey,
+    generate_keys,
+)
+from hecore.ckks.params import Parameters
+from hecore.ckks.scale import Scale
+from hecore.ckks.security import SecurityTable
+
+__all__ = [
+    "Ciphertext",
+    "EvaluationKeys",
+    "GaloisKeys",
+    "Keys",
+    "Parameters",
+    "Plaintext",
+    "PublicKey",
+    "RelinearizationKey",
+    "Scale",
+    "SecretKey",
+    "SecurityTable",
+    "decode",
+    "encode",
+    "generate_keys",
+]

@@ -32,6 +32,7 @@ from hecore.errors import OperandTypeError, ParameterError, PlaintextRangeError,
 
 if TYPE_CHECKING:
     from hecore.backends.ring_protocol import PolynomialArray, RingBackend, Words
+    from hecore.ckks.ciphertext import Ciphertext
     from hecore.ckks.params import Parameters
 
 __all__ = ["Message", "Plaintext", "decode", "encode", "prepare"]
@@ -164,6 +165,14 @@ def decode(plaintext: Plaintext) -> Complex:
     polynomial = plaintext.polynomial
     coefficients = _floats(*polynomial.backend.ring_decode(polynomial), plaintext.scale)
     return to_slots(coefficients)
+
+
+def decoding_error(plaintext: Plaintext | Ciphertext) -> float:
+    """Worst case of what `decode`'s own transform adds to a slot value; infinity where no bound is known."""
+    if plaintext.bound is None:
+        return math.inf
+    largest = plaintext.bound + plaintext.noise / float(plaintext.scale)
+    return noises.transform_error(plaintext.parameters.ring_degree, largest, _DOUBLE)
 
 
 # -- the embedding -----------------------------------------------------------------------------------------

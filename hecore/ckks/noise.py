@@ -33,6 +33,7 @@ __all__ = [
     "rescaling",
     "secret_norm",
     "tail",
+    "transform_error",
 ]
 
 UNKNOWN = math.inf
@@ -60,17 +61,21 @@ def secret_norm(parameters: Parameters) -> float:
     return min(float(weight), tail(parameters.ring_degree, 2 * weight / parameters.ring_degree))
 
 
-def encoding(parameters: Parameters, bound: float | None, scale: Scale, unit: float) -> float:
-    """Rounding to integers, N/2 at most, and the floating-point transform at unit roundoff `unit`.
+def transform_error(ring_degree: int, bound: float, unit: float) -> float:
+    """What a floating-point transform at unit roundoff `unit` adds to slot values of at most `bound`, either way.
 
     A transform of length n is off by at most 7*log2(n)*unit of the 2-norm (Higham, "Accuracy and Stability of
-    Numerical Algorithms", theorem 24.2, with room for the twist), the 2-norm of all slots by at most sqrt(N/2) * bound.
+    Numerical Algorithms", theorem 24.2, with room for the twist), and the 2-norm of N/2 slots is sqrt(N/2) * bound.
     """
+    return 7 * math.log2(ring_degree) * unit * math.sqrt(ring_degree / 2) * bound
+
+
+def encoding(parameters: Parameters, bound: float | None, scale: Scale, unit: float) -> float:
+    """The transform at unit roundoff `unit`, and N/2 for coefficients rounded to integers."""
     if bound is None:
         return UNKNOWN
     degree = parameters.ring_degree
-    transform = 7 * math.log2(degree) * unit * math.sqrt(degree / 2) * bound * float(scale)
-    return degree / 2 + transform
+    return degree / 2 + transform_error(degree, bound, unit) * float(scale)
 
 
 def fresh_symmetric(parameters: Parameters) -> float:
