@@ -17,7 +17,7 @@ from hecore.backends import registry
 from hecore.errors import KeyMismatchError, OperandTypeError, PlaintextOverflowError
 from hecore.paillier import messages
 from hecore.paillier.ciphertext import EncryptedArray
-from hecore.paillier.counting import count
+from hecore.counting import count
 from hecore.paillier.encoding import EncodingChoice, check_bound, decode, encode, plaintext_limit, root_of
 from hecore.paillier.packing import PackedArray, unpack
 
