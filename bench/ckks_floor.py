@@ -62,7 +62,7 @@ def rescale(parameters: ParameterSet) -> Work:
 
 
 def key_switch(parameters: ParameterSet) -> Work:
-    """One component back; k digits to k other moduli; times both halves of the key; two divisions by the special one."""
+    """One component back; k digits to k other moduli; times both halves of the key; two divisions."""
     k = parameters.levels + 1
     return _work(parameters, k + k * k + 2 * (1 + k), 2 * k * (k + 1))
 

@@ -85,7 +85,9 @@ def _matvec(bench: CkksBench, parameters: ParameterSet, inputs: int, outputs: in
 def polynomial_7(bench: CkksBench, parameters: ParameterSet) -> Case:
     """A polynomial of degree 7 at every slot."""
     if parameters.levels < _DEPTH:
-        raise NotApplicableError(f"a polynomial of degree 7 takes the peer {_DEPTH} levels, there are {parameters.levels}")
+        raise NotApplicableError(
+            f"a polynomial of degree 7 takes the peer {_DEPTH} levels, there are {parameters.levels}"
+        )
     o = operands(bench, parameters)
 
     def enter(peer: TensealPeer) -> Entry:

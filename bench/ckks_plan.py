@@ -37,7 +37,9 @@ class ParameterSet:
     def parse(cls, text: str) -> ParameterSet:
         """Inverse of `name`; "x" may stand for "×". ParameterError for anything else."""
         if not re.fullmatch(r"\d+ ?\[\d+([×x]\d+)?(,\d+([×x]\d+)?)*\]", text):
-            raise ParameterError(f"cannot read parameters {text!r}: they look like 8192 [60,40,40,60] or 16384 [60,40x6]")
+            raise ParameterError(
+                f"cannot read parameters {text!r}: they look like 8192 [60,40,40,60] or 16384 [60,40x6]"
+            )
         degree, _, moduli = text.removesuffix("]").partition("[")
         bits: list[int] = []
         for word in moduli.replace("x", "×").split(","):

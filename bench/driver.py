@@ -84,9 +84,7 @@ class Runner:
         try:
             with registry.use(self.plan.device):
                 case, rounds = job.build(), self.plan.rounds
-                row = measure(
-                    case, job.operation, job.size, benchmark=benchmark, rounds=rounds, peak=self.peak.lane_ns
-                )
+                row = measure(case, job.operation, job.size, benchmark=benchmark, rounds=rounds, peak=self.peak.lane_ns)
         except NotApplicableError as error:
             row = Row(job.operation, job.size, "", None, absent={"hecore": str(error)})
         except (HecoreError, ArithmeticError, ImportError, RuntimeError, TypeError, ValueError) as error:

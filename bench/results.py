@@ -166,7 +166,9 @@ def load(path: Path) -> Results:
             document = _from_schema_1(document)
         missing = [key for key in MACHINE_KEYS if key not in document["machine"]]
         if missing or not {"scale", "scheme"} <= set(document["plan"]):
-            raise SerializationError(f"cannot read {path.name}: it does not say {', '.join(missing) or 'its scale or scheme'}")
+            raise SerializationError(
+                f"cannot read {path.name}: it does not say {', '.join(missing) or 'its scale or scheme'}"
+            )
         rows = tuple(_row(record) for record in document["rows"])
         return Results(
             document["machine"],

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hecore.backends import registry
+from hecore.counting import count, operation_counter
 from hecore.errors import KeyMismatchError, OperandTypeError, ParameterError, ShapeError
 from hecore.paillier import linear
-from hecore.counting import count, operation_counter
 from hecore.paillier.encoding import Encoded, Encoding, check_bound, encode, plaintext_limit
 from hecore.paillier.obfuscation import public_obfuscators
 from hecore.paillier.operands import refuse_mask

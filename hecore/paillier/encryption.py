@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from hecore.arith.limbs import limbs_for_bits
 from hecore.backends import registry
+from hecore.counting import count
 from hecore.errors import KeyMismatchError, OperandTypeError, PlaintextOverflowError
 from hecore.paillier import messages
 from hecore.paillier.ciphertext import EncryptedArray
-from hecore.counting import count
 from hecore.paillier.encoding import EncodingChoice, check_bound, decode, encode, plaintext_limit, root_of
 from hecore.paillier.packing import PackedArray, unpack
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hecore.backends.protocol import ExponentArray
-from hecore.errors import BackendMismatchError, KeyMismatchError, OperandTypeError, ShapeError
 from hecore.counting import count
+from hecore.errors import BackendMismatchError, KeyMismatchError, OperandTypeError, ShapeError
 from hecore.paillier.encoding import Encoding, check_bound, encode, public, root_of, smallest
 
 if TYPE_CHECKING:

@@ -122,9 +122,7 @@ def test_a_failed_run_is_not_published(tmp_path: Path) -> None:
     assert "old" in readme.read_text()
 
 
-@pytest.mark.parametrize(
-    "text", ["no marks", f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"]
-)
+@pytest.mark.parametrize("text", ["no marks", f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
 def test_readme_without_its_marks_is_left_alone(tmp_path: Path, text: str) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(text)

@@ -52,7 +52,17 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_suite_runs_once(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     done = bench(
-        "paillier", "--scale", "tiny", "--rounds", "2", "--key-bits", "256", "--device", "reference", "--output", str(path)
+        "paillier",
+        "--scale",
+        "tiny",
+        "--rounds",
+        "2",
+        "--key-bits",
+        "256",
+        "--device",
+        "reference",
+        "--output",
+        str(path),
     )
     assert done.returncode == 0, done.stderr
     run = results.load(path)
@@ -77,7 +87,9 @@ def test_two_threads_run_beside_one(tmp_path: Path) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two threads need two cores")
     path = tmp_path / "run.json"
-    done = bench("paillier", "--suite", "threads", "--scale", "tiny", "--rounds", "2", "--key-bits", "256", "--output", str(path))
+    done = bench(
+        "paillier", "--suite", "threads", "--scale", "tiny", "--rounds", "2", "--key-bits", "256", "--output", str(path)
+    )
     assert done.returncode == 0, done.stderr
     rows = results.load(path).rows
     assert len(rows) == 3
