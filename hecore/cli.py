@@ -268,8 +268,8 @@ def _decrypt(arguments: argparse.Namespace) -> Result:
 
 
 def _inspect(arguments: argparse.Namespace) -> Result:
-    from hecore import keystore
-    from hecore.paillier import PublicKey, wire
+    from hecore import keystore, wire
+    from hecore.paillier import PublicKey
 
     path = Path(arguments.file)
     with path.open("rb") as file:
@@ -393,7 +393,8 @@ def _passphrase(arguments: argparse.Namespace, prompt: str, *, confirm: bool) ->
 
 
 def _read_array(data: bytes, public_key: PublicKey) -> EncryptedArray | PackedArray:
-    from hecore.paillier import EncryptedArray, PackedArray, wire
+    from hecore import wire
+    from hecore.paillier import EncryptedArray, PackedArray
 
     packed = wire.read_frame(data).kind is wire.Kind.PACKED_ARRAY
     return PackedArray.from_bytes(data, public_key) if packed else EncryptedArray.from_bytes(data, public_key)

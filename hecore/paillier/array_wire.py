@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hecore import wire
 from hecore.backends import registry
 from hecore.errors import KeyMismatchError, ParameterError, SerializationError, SlotOverflowError
-from hecore.paillier import wire
 from hecore.paillier.ciphertext import EncryptedArray
 from hecore.paillier.encoding import Encoding, FixedPoint, plaintext_limit
 from hecore.paillier.packing import PackedArray, Packing, repunit

@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, final
 from weakref import WeakValueDictionary
 
+from hecore import wire
 from hecore.arith.integers import gcd, powmod
 from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.arith.primes import random_blum_primes
@@ -23,7 +24,7 @@ from hecore.errors import (
     PlaintextRangeError,
     SerializationError,
 )
-from hecore.paillier import jwk, validation, wire
+from hecore.paillier import jwk, validation
 from hecore.paillier.obfuscation import FixedBase, own_obfuscators, public_obfuscators
 from hecore.paillier.params import (
     DEFAULT_KEY_BITS,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import hecore
-from hecore import keystore
+from hecore import keystore, wire
 from hecore.demo.channel import pack_integers
 from hecore.paillier import (
     FixedPoint,
@@ -26,7 +26,6 @@ from hecore.paillier import (
     SecretKey,
     generate_insecure_keypair,
     jwk,
-    wire,
 )
 from tests.fuzz.mutate import mend_frame
 from tests.fuzz.targets import CORPUS, PASSPHRASE, secret_jwk

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hecore.paillier import wire
+from hecore import wire
 
 Mutation = Callable[[bytes, np.random.Generator, Sequence[bytes]], bytes]
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner
 
-from hecore import keystore, tables
+from hecore import keystore, tables, wire
 from hecore.compat.phe import command_line
 from hecore.compat.phe._errors import InsecureWarning
 from hecore.compat.phe.paillier import PaillierPublicKey
 from hecore.demo import channel
 from hecore.errors import SerializationError
-from hecore.paillier import EncryptedArray, PublicKey, SecretKey, jwk, wire
+from hecore.paillier import EncryptedArray, PublicKey, SecretKey, jwk
 from hecore.paillier.encoding import Encoding
 from hecore.paillier.packing import PackedArray
 from tests.fuzz.mutate import Mutation, change_bytes, change_frame, change_npy, change_tokens

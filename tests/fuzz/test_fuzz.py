@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 import hecore
-from hecore.paillier import wire
+from hecore import wire
 from tests.fuzz.harness import FIXED_BYTES, PROCESSOR_SECONDS, FindingError, check, corpus, fuzz
 from tests.fuzz.mutate import change_bytes, mend_frame
 from tests.fuzz.targets import CORPUS, TARGETS, Target

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from hecore import wire
 from hecore.errors import (
     HecoreError,
     InsecureParametersError,
@@ -19,8 +20,8 @@ from hecore.errors import (
     ParameterError,
     SerializationError,
 )
-from hecore.paillier import PublicKey, SecretKey, generate_insecure_keypair, wire
-from hecore.paillier.wire import Kind, PayloadReader, pack_integer, pack_u8, pack_u32, read_frame, write_frame
+from hecore.paillier import PublicKey, SecretKey, generate_insecure_keypair
+from hecore.wire import Kind, PayloadReader, pack_integer, pack_u8, pack_u32, read_frame, write_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -33,6 +33,12 @@ class Kind(IntEnum):
     SECRET_KEY_UNPROTECTED = 2
     ENCRYPTED_ARRAY = 3
     PACKED_ARRAY = 4
+    CKKS_PARAMETERS = 16
+    CKKS_PUBLIC_KEY = 17
+    CKKS_SECRET_KEY_UNPROTECTED = 18
+    CKKS_EVALUATION_KEYS = 19
+    CKKS_CIPHERTEXT = 20
+    CKKS_TENSOR = 21
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +51,7 @@ class Frame:
 
 
 def write_frame(kind: Kind, fingerprint: str, *parts: Bytes) -> bytes:
-    """The frame around the concatenated parts; `fingerprint` is the public key's, 32 hexadecimal digits."""
+    """The frame around the concatenated parts; `fingerprint` names the key, in 32 hexadecimal digits."""
     views = [memoryview(part).cast("B") for part in parts]
     length = sum(view.nbytes for view in views)
     header = _HEADER.pack(MAGIC, VERSION, kind, 0, bytes.fromhex(fingerprint), length)
