@@ -1,31 +1,18 @@
-"""Encoding: slot values to integer polynomials and back, by the canonical embedding.
-
-Slot j of a polynomial m is m(zeta^(3^j)) for zeta = exp(i*pi/N): SEAL's order, in which a rotation by r steps to the
-left is the automorphism X -> X^(3^r). The N/2 exponents 3^j and their negatives are all odd numbers modulo 2N, and a
-real polynomial takes conjugate values at negatives, so that the slots determine it (Cheon, Kim, Kim, Song: "Homomorphic
-Encryption for Arithmetic of Approximate Numbers", ASIACRYPT 2017, section 3.2).
-
-Of each pair one exponent is 4k+1, and with n = N/2 and i = zeta^n
-
-    m(zeta^(4k+1)) = sum_(t<n) (m_t + i*m_(t+n)) * zeta^t * exp(2*pi*i*k*t/n),
-
-a complex Fourier transform of length n of the m_t + i*m_(t+n), each turned by zeta^t. Slots whose 3^j is 3 modulo 4
-(odd j) enter it conjugated.
-"""
+"""Encoding: slot values to integer polynomials over a level's moduli and back (`embedding` has the mathematics)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hecore.arith.limbs import LIMB_BITS, limbs_for_bits
+from hecore.arith.limbs import LIMB_BITS, limbs_for_bits, limbs_from_ints
 from hecore.backends import registry
+from hecore.ckks import embedding
 from hecore.ckks import noise as noises
 from hecore.ckks.scale import Scale
 from hecore.errors import OperandTypeError, ParameterError, PlaintextRangeError, ShapeError
@@ -40,7 +27,6 @@ __all__ = ["Message", "Plaintext", "decode", "encode", "prepare"]
 Complex = NDArray[np.complex128]
 Floats = NDArray[np.float64]
 
-_DOUBLE = 2.0**-53
 _SMALL = 2.0**62  # coefficients below it go as int64, with room for an error
 
 
@@ -80,7 +66,8 @@ class Plaintext:
 class Message:
     """Encoded polynomials before they are reduced and transformed: integer coefficients (*S, N) on the host.
 
-    Either `small`, int64 below 2^62, or magnitudes (*S, N, L) with signs (*S, N).
+    They are the sum of `small`, int64 below 2^62, and, where that is too short, of `wide` ones: magnitudes (*S, N, L)
+    with signs (*S, N).
     """
 
     parameters: Parameters
@@ -88,27 +75,23 @@ class Message:
     scale: Scale
     bound: float | None
     noise: float
-    small: NDArray[np.int64] | None
+    small: NDArray[np.int64]
     wide: tuple[Words, NDArray[np.bool_]] | None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Batch shape S."""
-        coefficients = self.wide[1] if self.small is None and self.wide is not None else self.small
-        assert coefficients is not None
-        return coefficients.shape[:-1]
+        return self.small.shape[:-1]
 
     def polynomial(
         self, backend: RingBackend, *, error: NDArray[np.int64] | None = None, ntt: bool = True
     ) -> PolynomialArray:
         """Over the level's basis, with small `error` coefficients (*S, N) added."""
         basis = self.parameters.level_basis(self.level)
-        if self.small is not None:
-            return backend.ring_encode(self.small if error is None else self.small + error, basis, ntt=ntt)
-        assert self.wide is not None
-        if error is None:
-            return backend.ring_encode_wide(*self.wide, basis, ntt=ntt)
-        total = backend.residue_add(backend.ring_encode_wide(*self.wide, basis), backend.ring_encode(error, basis))
+        small = self.small if error is None else self.small + error
+        if self.wide is None:
+            return backend.ring_encode(small, basis, ntt=ntt)
+        total = backend.residue_add(backend.ring_encode_wide(*self.wide, basis), backend.ring_encode(small, basis))
         return backend.ntt(total) if ntt else total
 
 
@@ -146,25 +129,24 @@ def prepare(values: NDArray[Any], parameters: Parameters, *, level: int, scale: 
         values = np.broadcast_to(values, (parameters.slots,))
     if values.shape[-1] > parameters.slots:
         raise ShapeError(f"cannot encode {values.shape[-1]} values in one plaintext: it has {parameters.slots} slots")
-    noise = noises.encoding(parameters, bound, scale, _DOUBLE)
-    coefficients = to_coefficients(values, parameters.ring_degree, float(scale))
+    coefficients, rest = embedding.to_coefficients(values, parameters.ring_degree, scale)
     largest = float(np.abs(coefficients).max(initial=0.0))
-    if not largest < basis.product / 2:
+    # A bit of room on top: noise is added, and `rest` may be.
+    if not largest < basis.product / 4:
         raise PlaintextRangeError(
             f"cannot encode: at a scale of 2^{scale.log2:.1f} the values overflow the {basis.bits} bits of modulus at "
             f"level {level}; a smaller scale, a higher level or longer moduli help"
         )
-    if largest < _SMALL:
-        return Message(parameters, level, scale, bound, noise, coefficients.astype(np.int64), None)
-    wide = _integers(coefficients, limbs_for_bits(basis.bits))
-    return Message(parameters, level, scale, bound, noise, None, wide)
+    small, wide = _integers(coefficients, rest, largest, limbs_for_bits(basis.bits))
+    noise = noises.encoding(parameters, bound, scale, embedding.unit_roundoff(scale))
+    return Message(parameters, level, scale, bound, noise, small, wide)
 
 
 def decode(plaintext: Plaintext) -> Complex:
     """The slot values of every polynomial: complex128 (*S, slots)."""
     polynomial = plaintext.polynomial
-    coefficients = _floats(*polynomial.backend.ring_decode(polynomial), plaintext.scale)
-    return to_slots(coefficients)
+    magnitudes, negative = polynomial.backend.ring_decode(polynomial)
+    return embedding.to_slots(magnitudes, negative, plaintext.scale)
 
 
 def decoding_error(plaintext: Plaintext | Ciphertext) -> float:
@@ -172,68 +154,11 @@ def decoding_error(plaintext: Plaintext | Ciphertext) -> float:
     if plaintext.bound is None:
         return math.inf
     largest = plaintext.bound + plaintext.noise / float(plaintext.scale)
-    return noises.transform_error(plaintext.parameters.ring_degree, largest, _DOUBLE)
+    unit = embedding.unit_roundoff(plaintext.scale)
+    return noises.transform_error(plaintext.parameters.ring_degree, largest, unit) + 2.0**-52 * largest
 
 
-# -- the embedding -----------------------------------------------------------------------------------------
-
-
-def to_coefficients(values: NDArray[Any], ring_degree: int, factor: float) -> Floats:
-    """factor * values (*S, up to N/2) as rounded coefficients (*S, N), integers in floating point."""
-    half = ring_degree // 2
-    table = _table(ring_degree)
-    spectrum = np.zeros((*values.shape[:-1], half), dtype=np.complex128)
-    places = table.place[: values.shape[-1]]
-    if values.dtype.kind == "c":
-        spectrum.real[..., places] = values.real
-        spectrum.imag[..., places] = values.imag * table.sign[: values.shape[-1]]
-    else:
-        spectrum.real[..., places] = values
-    turned = np.fft.fft(spectrum)
-    turned *= table.twist.conj() * (factor / half)
-    out = np.empty((*values.shape[:-1], ring_degree))
-    np.rint(turned.real, out=out[..., :half])
-    np.rint(turned.imag, out=out[..., half:])
-    return out
-
-
-def to_slots(coefficients: Floats) -> Complex:
-    """Coefficients (*S, N) to slot values (*S, N/2)."""
-    half = coefficients.shape[-1] // 2
-    table = _table(2 * half)
-    turned = np.empty((*coefficients.shape[:-1], half), dtype=np.complex128)
-    turned.real = coefficients[..., :half]
-    turned.imag = coefficients[..., half:]
-    turned *= table.twist
-    values: Complex = np.fft.ifft(turned, norm="forward")[..., table.place]
-    values.imag *= table.sign
-    return values
-
-
-@dataclass(frozen=True)
-class _Table:
-    """For slot j: where in the Fourier transform it stands, and 1 or -1 where it stands there conjugated."""
-
-    place: NDArray[np.intp]
-    sign: Floats
-    twist: Complex
-
-
-@cache
-def _table(ring_degree: int) -> _Table:
-    half = ring_degree // 2
-    exponents = np.empty(half, dtype=np.int64)
-    power = 1
-    for j in range(half):
-        exponents[j] = power
-        power = power * 3 % (2 * ring_degree)
-    straight = exponents % 4 == 1
-    exponents = np.where(straight, exponents, 2 * ring_degree - exponents)
-    angles = np.pi * np.arange(half) / ring_degree
-    return _Table((exponents // 4).astype(np.intp), np.where(straight, 1.0, -1.0), np.cos(angles) + 1j * np.sin(angles))
-
-
-# -- integers and floating point -----------------------------------------------------------------------------
+# -- numbers in, integers out ----------------------------------------------------------------------------------
 
 
 def checked_values(values: ArrayLike, bound: float | None) -> NDArray[Any]:
@@ -275,7 +200,24 @@ def _encode_constant(
     return Plaintext(parameters, backend.ring_upload(words, basis, ntt=True), level, scale, bound, 0.5)
 
 
-def _integers(values: Floats, limbs: int) -> tuple[Words, NDArray[np.bool_]]:
+def _integers(
+    coefficients: Floats, rest: Floats | None, largest: float, limbs: int
+) -> tuple[NDArray[np.int64], tuple[Words, NDArray[np.bool_]] | None]:
+    """Integers in floating point, the sum of one or two, as a small and, where they are larger, a wide part."""
+    if largest < _SMALL:
+        small = coefficients.astype(np.int64)
+        return (small if rest is None else small + rest.astype(np.int64)), None
+    if rest is None:
+        return np.zeros(coefficients.shape, dtype=np.int64), _limbs(coefficients, limbs)
+    if largest < _SMALL * 2.0**52:  # at most half a unit in the last place of the larger part
+        return rest.astype(np.int64), _limbs(coefficients, limbs)
+    exact = [int(x) + int(y) for x, y in zip(coefficients.ravel(), rest.ravel(), strict=True)]
+    magnitudes = limbs_from_ints([abs(x) for x in exact], limbs).reshape(*coefficients.shape, limbs)
+    negative = np.array([x < 0 for x in exact]).reshape(coefficients.shape)
+    return np.zeros(coefficients.shape, dtype=np.int64), (magnitudes, negative)
+
+
+def _limbs(values: Floats, limbs: int) -> tuple[Words, NDArray[np.bool_]]:
     """Integers in floating point, below 2^(64*limbs), exactly as magnitudes (…, limbs) and signs."""
     fraction, exponent = np.frexp(np.abs(values))
     mantissa = np.ldexp(fraction, 53).astype(np.uint64)
@@ -288,14 +230,3 @@ def _integers(values: Floats, limbs: int) -> tuple[Words, NDArray[np.bool_]]:
     upper = np.where(bits > 0, mantissa >> np.where(bits > 0, np.uint64(LIMB_BITS) - bits, np.uint64(0)), np.uint64(0))
     np.put_along_axis(out, word[..., None] + 1, upper[..., None], axis=-1)
     return out[..., :limbs], values < 0
-
-
-def _floats(magnitudes: Words, negative: NDArray[np.bool_], scale: Scale) -> Floats:
-    """Signed integers divided by the scale, in floating point; limbs (…, L), signs (…)."""
-    total = magnitudes[..., -1].astype(np.float64)
-    with np.errstate(over="ignore"):  # only noise that has swallowed the message gets there
-        for i in range(magnitudes.shape[-1] - 2, -1, -1):
-            total *= 2.0**LIMB_BITS
-            total += magnitudes[..., i]
-    total /= np.where(negative, -float(scale), float(scale))
-    return total
