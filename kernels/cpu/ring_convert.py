@@ -12,8 +12,11 @@ from hecore.kernels.cpu.cache import inner, kernel
 from hecore.kernels.cpu.ring_pointwise import prime_of, row_of
 from hecore.kernels.cpu.ring_words import (
     FACTOR,
+    FIXED_BITS,
     KIND,
     NARROW,
+    RESIDUE_FACTOR,
+    WEIGHT,
     Q,
     add_product,
     constants_at,
@@ -23,6 +26,7 @@ from hecore.kernels.cpu.ring_words import (
     narrow_reduce,
     narrow_times,
     narrow_word,
+    public,
     shift_right,
     sign_of,
     spread,
@@ -40,6 +44,7 @@ from hecore.kernels.cpu.vector import LANES, add, load, splat, store, sub
 BLOCK = 512  # coefficients: 4 KiB a residue
 NARROW_SOURCES = 3  # y*f of `narrow_add_residue` has columns below 2^50 + 2^7 each, and four make 2^52
 WIDE_SOURCES = 60
+HALF = 1 << FIXED_BITS - 1
 
 
 @inner
@@ -52,7 +57,7 @@ def cofactor_rows(y, data, polynomial, start, at, count, inverses, weights, cons
         if k == 1:
             for j in range(vectors):
                 store(target, j, load(x, j))
-        elif constants[i, KIND] == NARROW:
+        elif public(constants[i, KIND]) == NARROW:
             for j in range(vectors):
                 store(target, j, narrow_times(load(x, j), f, c))
         else:
@@ -67,11 +72,13 @@ def cofactor_rows(y, data, polynomial, start, at, count, inverses, weights, cons
         for j in range(vectors):
             store(rounded, j, shift_right(sub(half, load(y, j)), splat(63)))
     else:
+        for i in range(k):
+            row, weight = y + i * step, weights.ctypes.data + i * WEIGHT * 8
+            for j in range(vectors):
+                total = load(rounded, j) if i else splat(HALF)
+                store(rounded, j, add(total, fraction(load(row, j), weight)))
         for j in range(vectors):
-            total = splat(1 << 55)
-            for i in range(k):
-                total = add(total, fraction(load(y + i * step, j), weights.ctypes.data + i * 32))
-            store(rounded, j, shift_right(total, splat(56)))
+            store(rounded, j, shift_right(load(rounded, j), splat(FIXED_BITS)))
 
 
 @inner
@@ -83,7 +90,7 @@ def narrow_sum(target, y, sources, step, row, vectors, prime):
         for i in range(sources):
             if room == 0:
                 sums, room = (narrow_reduce(sums, c), zero(), zero()), NARROW_SOURCES
-            sums = narrow_add_residue(sums, load(y + i * step, j), row + i * 16)
+            sums = narrow_add_residue(sums, load(y + i * step, j), row + i * RESIDUE_FACTOR * 8)
             room -= 1
         store(target, j, narrow_reduce(sums, c))
 
@@ -97,7 +104,7 @@ def wide_sum(target, y, sources, step, row, vectors, prime):
         for i in range(sources):
             if room == 0:
                 sums, room = (wide_left(wide_reduce(sums, c), c), zero(), zero()), WIDE_SOURCES
-            sums = wide_add_residue(sums, load(y + i * step, j), row + i * 16)
+            sums = wide_add_residue(sums, load(y + i * step, j), row + i * RESIDUE_FACTOR * 8)
             room -= 1
         store(target, j, wide_reduce(sums, c))
 
@@ -144,13 +151,14 @@ def convert(
         polynomial, at = block // blocks, block % blocks * size
         cofactor_rows(y, data, polynomial, start, at, size, inverses, weights, source, exact)
         for t in range(positions.shape[0]):
-            place = row_of(out, polynomial * out_step + out_at, positions[t]) + at * 8
-            row, prime = matrix.ctypes.data + t * (k + 1) * 16, prime_of(target, t)
-            if sources == 1 and target[t, KIND] == NARROW:
+            place = row_of(out, polynomial * out_step + out_at, public(positions[t])) + at * 8
+            row, prime = matrix.ctypes.data + t * (k + 1) * RESIDUE_FACTOR * 8, prime_of(target, t)
+            narrow = public(target[t, KIND]) == NARROW
+            if sources == 1 and narrow:
                 narrow_words(place, y, size // LANES, prime)
             elif sources == 1:
                 wide_words(place, y, size // LANES, prime)
-            elif target[t, KIND] == NARROW:
+            elif narrow:
                 narrow_sum(place, y, sources, size * 8, row, size // LANES, prime)
             else:
                 wide_sum(place, y, sources, size * 8, row, size // LANES, prime)

@@ -14,6 +14,7 @@ from hecore.kernels.cpu.ring_words import (
     less,
     narrow_times,
     narrow_word,
+    public,
     wide_times,
     wide_word,
 )
@@ -34,7 +35,7 @@ def encode(out, coefficients, constants, first, last):
         polynomial, position = row // k, row % k
         x = coefficients.ctypes.data + polynomial * out.shape[2] * 8
         target, c = row_of(out, polynomial, position), constants_at(prime_of(constants, position))
-        if constants[position, KIND] == NARROW:
+        if public(constants[position, KIND]) == NARROW:
             for i in range(vectors):
                 word = load(x, i)
                 mask = sign(word)
@@ -65,7 +66,7 @@ def encode_wide(out, magnitudes, negative, limb_factors, constants, scratch, fir
         for position in range(out.shape[1]):
             target, c = row_of(out, polynomial, position) + at * 8, constants_at(prime_of(constants, position))
             f = factor_at(limb_factors.ctypes.data + position * FACTOR * 8)
-            if constants[position, KIND] == NARROW:
+            if public(constants[position, KIND]) == NARROW:
                 for j in range(size // LANES):
                     r = narrow_word(load(rows + (limbs - 1) * size * 8, j), c)
                     for i in range(limbs - 2, -1, -1):

@@ -21,6 +21,7 @@ from hecore.kernels.cpu.ring_words import (
     narrow_left,
     narrow_reduce,
     narrow_times,
+    public,
     wide_add,
     wide_left,
     wide_reduce,
@@ -50,7 +51,7 @@ def combine(out, a, b, left, right, operation, constants, first, last):
     k, vectors = out.shape[1], out.shape[2] // LANES
     for row in range(first, last):
         polynomial, position = row // k, row % k
-        x, y = row_of(a, left[polynomial], position), row_of(b, right[polynomial], position)
+        x, y = row_of(a, public(left[polynomial]), position), row_of(b, public(right[polynomial]), position)
         target = row_of(out, polynomial, position)
         q = splat(constants[position, Q])
         if operation == ADD:
@@ -139,12 +140,13 @@ def multiply_accumulate(out, a, b, left, right, count, terms, constants, first, 
     step = k * degree * 8
     for row in range(first, last):
         polynomial, position = row // k, row % k
-        x, y = row_of(a, left[polynomial], position), row_of(b, right[polynomial], position)
+        x, y = row_of(a, public(left[polynomial]), position), row_of(b, public(right[polynomial]), position)
         target, prime = row_of(out, polynomial, position), prime_of(constants, position)
-        if constants[position, KIND] == NARROW:
-            _narrow_accumulate(target, x, y, count, step, step, terms[position], degree // LANES, prime)
+        limit = public(terms[position])
+        if public(constants[position, KIND]) == NARROW:
+            _narrow_accumulate(target, x, y, count, step, step, limit, degree // LANES, prime)
         else:
-            _wide_accumulate(target, x, y, count, step, step, terms[position], degree // LANES, prime)
+            _wide_accumulate(target, x, y, count, step, step, limit, degree // LANES, prime)
 
 
 @kernel
@@ -153,11 +155,11 @@ def tensor(out, a, b, left, right, constants, first, last):
     k, degree = out.shape[1], out.shape[2]
     for row in range(first, last):
         p, position = row // k, row % k
-        x0, x1 = row_of(a, left[p], position), row_of(a, left[p] + 1, position)
-        y0, y1 = row_of(b, right[p], position), row_of(b, right[p] + 1, position)
+        x0, x1 = row_of(a, public(left[p]), position), row_of(a, public(left[p]) + 1, position)
+        y0, y1 = row_of(b, public(right[p]), position), row_of(b, public(right[p]) + 1, position)
         z0, z1, z2 = row_of(out, 3 * p, position), row_of(out, 3 * p + 1, position), row_of(out, 3 * p + 2, position)
         prime = prime_of(constants, position)
-        if constants[position, KIND] == NARROW:
+        if public(constants[position, KIND]) == NARROW:
             _narrow_tensor(z0, z1, z2, x0, x1, y0, y1, degree // LANES, prime)
         else:
             _wide_tensor(z0, z1, z2, x0, x1, y0, y1, degree // LANES, prime)
@@ -171,7 +173,7 @@ def scale(out, a, factors, constants, first, last):
         polynomial, position = row // k, row % k
         x, target = row_of(a, polynomial, position), row_of(out, polynomial, position)
         factor, prime = factors.ctypes.data + position * FACTOR * 8, prime_of(constants, position)
-        if constants[position, KIND] == NARROW:
+        if public(constants[position, KIND]) == NARROW:
             _narrow_scale(target, x, factor, degree // LANES, prime)
         else:
             _wide_scale(target, x, factor, degree // LANES, prime)
@@ -186,7 +188,7 @@ def divide(out, a, rest, factors, constants, first, last):
         x, y = row_of(a, polynomial, position), row_of(rest, polynomial, position)
         target, prime = row_of(out, polynomial, position), prime_of(constants, position)
         factor = factors.ctypes.data + position * FACTOR * 8
-        if constants[position, KIND] == NARROW:
+        if public(constants[position, KIND]) == NARROW:
             _narrow_divide(target, x, y, factor, degree // LANES, prime)
         else:
             _wide_divide(target, x, y, factor, degree // LANES, prime)
@@ -199,7 +201,7 @@ def permute(out, a, permutation, first, last):
     for row in range(first, last):
         source, target = a[row // k, row % k], out[row // k, row % k]
         for i in range(degree):
-            target[i] = source[permutation[i]]
+            target[i] = source[public(permutation[i])]
 
 
 @kernel

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from hecore.arith.integers import invert
 from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
 from hecore.arith.rns import RnsBasis, galois_permutation
-from hecore.kernels.cpu.ring_words import CONSTANTS, FACTOR, MAX_TERMS, NARROW, NARROW_BITS, WIDE, WORD_BITS
+from hecore.kernels.cpu.ring_words import CONSTANTS, FACTOR, FIXED_BITS, MAX_TERMS, NARROW, NARROW_BITS, WIDE, WORD_BITS
 from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, IFMA
 
 Words = NDArray[np.uint64]
 WIDE_BITS = 61
-FIXED_BITS = 56  # of the quotient of an exact conversion
 
 
 def is_narrow(q: int) -> bool:

@@ -28,9 +28,10 @@ floor(w*B/q), one conditional subtraction, or with 8 wide lanes floor(w*2^104/q)
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -60,10 +61,15 @@ WORD_BITS = 52 if IFMA else 64  # B of the head, of narrow primes or one lane
 # One prime's constants are eight words: its kind, q, and what its kind asks for, in the order below.
 CONSTANTS = 8
 KIND, Q = 0, 1
+FIXED_BITS = 56  # of the quotient of an exact conversion
+WEIGHT = 4  # words of one of its weights: 64 - b, w, w0, w1 (`fraction`)
+RESIDUE_FACTOR = 2  # words of a constant for `narrow_add_residue` and `wide_add_residue`
 FACTOR = 3  # words of a constant factor: w and its quotient in up to two limbs
 MAX_TERMS = 1 << 10  # products in one sum: no column of wide primes overflows
 
 
+binding.initialize_native_asmparser()  # for the comment that `public` leaves
+_X86 = platform.machine() == "x86_64"
 _two_words = types.UniTuple(types.uint64, 2)
 
 
@@ -115,6 +121,21 @@ def word_at(_typing: Any, address: Any, index: Any) -> Any:
         return b.load(b.inttoptr(where, I64.as_pointer()))
 
     return types.uint64(types.intp, types.intp), codegen
+
+
+@intrinsic
+def public(_typing: Any, word: Any) -> Any:
+    """A word from memory that is public, for an address or a branch: an index, a kind of prime.
+
+    Leaves a comment in the machine code, which tests/kernels/machine_code.py takes at its word.
+    """
+
+    def codegen(_context: Any, b: ir.IRBuilder, _signature: Any, args: Any) -> Any:
+        if not _X86:
+            return args[0]
+        return b.call(ir.InlineAsm(ir.FunctionType(I64, [I64]), "# public $0", "=r,0"), [args[0]])
+
+    return (word(word), codegen) if word in (types.intp, types.uint64) else None
 
 
 @inner

@@ -13,6 +13,9 @@ table picked by what was loaded) are violations. A WORD may be an address as it 
 rows in memory (`elements.point_rows`), and that is how they read them. A vector register is a register like any
 other, so moving lanes to a general register is seen for what is then done with them.
 
+Public tables (indices, kinds of primes) also lie in memory. A kernel declares what it reads of them by
+`ring_words.public`, which leaves a comment in the listing: the register it names is PUBLIC from there on.
+
 The analysis is a forward data flow over each function's control-flow graph, with calls between functions of one
 listing followed through their arguments. What it cannot see:
 
@@ -188,6 +191,9 @@ def parse(listing: str) -> dict[str, Function]:
     current = Function("")
     owner: dict[str, Function] = {}
     for line in listing.splitlines():
+        if declared := re.fullmatch(r"\s*# public (%\w+)", line):
+            current.code.append(Instruction("public", (parse_operand(declared[1]),), line.strip()))
+            continue
         text = re.sub(r"\s*#.*", "", line).rstrip()
         label = re.fullmatch(r'"?([^\s"]+)"?:', text)
         if label and not label[1].startswith(".L"):
@@ -267,6 +273,9 @@ class Analysis:
     def _step(self, function: Function, i: Instruction, s: State) -> list[str]:
         """Change the state; the labels that a jump may go to."""
         name, operands = i.name, i.operands
+        if name == "public":
+            s.levels[operands[0].register or ""] = PUBLIC
+            return []
         if not name.startswith(("lea", "nop", "prefetch")):
             for operand in operands:
                 if operand.memory and self._address(operand, s) != PUBLIC:

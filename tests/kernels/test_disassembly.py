@@ -27,6 +27,7 @@ from numba.core.ccallback import CFunc
 
 from hecore.arith.limbs import limbs_from_ints
 from hecore.arith.modulus import CrtModulus
+from hecore.arith.rns import RnsBasis, ntt_primes
 from hecore.backends.cpu import CpuBackend
 from hecore.backends.protocol import ExponentArray
 from hecore.kernels.cpu import cache as kernel_cache
@@ -64,6 +65,18 @@ SECRET = {
     "power.exponentiate",
     "power.fixed_base",
     "power.fixed_base_spread",
+    "ring_convert.compose",
+    "ring_convert.convert",
+    "ring_encode.encode",
+    "ring_encode.encode_wide",
+    "ring_pointwise.combine",
+    "ring_pointwise.divide",
+    "ring_pointwise.multiply_accumulate",
+    "ring_pointwise.permute",
+    "ring_pointwise.scale",
+    "ring_pointwise.shift",
+    "ring_pointwise.signed_permute",
+    "ring_pointwise.tensor",
     "sampling.trits",
     "sampling.binomial",
 }
@@ -107,6 +120,26 @@ def exercise() -> None:
     backend.download(a)
     ternary(SecretStream(), 1, 16)
     error(SecretStream(), 1, 16)
+    exercise_ring(backend)
+
+
+def exercise_ring(backend: CpuBackend) -> None:
+    basis = RnsBasis(16, ntt_primes(16, [60, 45, 40]))
+    one, extra = basis.take([0]), RnsBasis(16, ntt_primes(16, [55]))
+    a = backend.ring_encode(np.ones((2, 16), dtype=np.int64), basis, ntt=True)
+    backend.ring_encode_wide(np.ones((16, 2), dtype=np.uint64), np.ones(16, dtype=np.bool_), basis)
+    backend.ring_decode(a)
+    backend.residue_add(a, a)
+    backend.residue_mul(a, a)
+    backend.tensor_product(a, a)
+    backend.residue_scale(a, [1, 2, 3])
+    backend.residue_shift(a, [1, 2, 3])
+    backend.automorphism(a, 3)
+    backend.automorphism(backend.intt(a), 3)
+    backend.divide_round(a, 2)
+    backend.divide_round(a, 1)
+    backend.decompose(a, [(0, 2), (2, 3)], extra)
+    backend.base_convert(backend.intt(a), one, exact=False)
 
 
 def kernel_named(name: str) -> Any:
