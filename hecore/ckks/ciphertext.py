@@ -125,8 +125,12 @@ class Ciphertext:
 
     def component(self, position: int) -> PolynomialArray:
         """One component of every ciphertext: shape S."""
-        flat = np.arange(self.size, dtype=np.intp).reshape(self.shape) * self.components + position
-        return self.backend.ring_take(self.polynomials, flat)
+        return self.backend.ring_take(self.polynomials, self.flat_indices() * self.components + position)
+
+    def take_components(self, count: int) -> PolynomialArray:
+        """The first `count` components of every ciphertext: (*S, count)."""
+        firsts = self.flat_indices()[..., None] * self.components + np.arange(count, dtype=np.intp)
+        return self.backend.ring_take(self.polynomials, firsts)
 
     def to(self, device: str) -> Ciphertext:
         """The same ciphertexts on another backend."""
