@@ -1,7 +1,8 @@
 """The self-test that every backend passes against the reference before its first use in a process.
 
-Fixed operands (SHAKE-256 of a label, plus 0, 1 and modulus-1) over several modulus sizes, plain and square; each
-operation runs at least once, in a few milliseconds. The full proof is the contract suite in `tests/backends`.
+Fixed operands (SHAKE-256 of a label, plus 0, 1 and modulus-1) over several modulus sizes, plain and square, and over
+RNS bases of small, middle and large primes; each operation runs at least once, in some milliseconds. The full proof is
+the contract suite in `tests/backends`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from hecore.arith.integers import gcd
 from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
 from hecore.arith.modulus import CrtModulus, Modulus
+from hecore.arith.rns import RnsBasis, ntt_primes
 from hecore.backends.protocol import ExponentArray
 from hecore.backends.reference import ReferenceBackend
 from hecore.errors import SelfTestError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hecore.backends.protocol import IntegerBackend
+    from hecore.backends.ring_protocol import Backend, RingBackend
 
 # Public test primes = 3 mod 4 made by `random_blum_primes`; their only property is that nothing about them is special.
 _P_63, _Q_63 = 0x645E9B8994D031DF, 0x7C732244A306335F
@@ -31,9 +34,10 @@ _P_500 = 0xC5148491B78F9FC1353F6974779298FBFEA46B21FF294B8B85BECFAC746247E5647D7
 _Q_500 = 0xD5DE25444A1291241566DA430D308791CE54382BFA91F33D14C639189EE57CA5AD5F93E2ABD7DC01220C239199FDE47884CF1CCB94DE63DB08A864AAD6A57  # noqa: E501
 _COUNT = 9  # one group of eight lanes and one more
 _EXPONENT_BITS = 13
+_RING_DEGREES = (16, 64)
 
 
-def self_test(backend: IntegerBackend) -> None:
+def self_test(backend: Backend) -> None:
     """Run every operation on `backend` and on the reference; raise SelfTestError at the first disagreement."""
     reference = ReferenceBackend()
     for modulus in (Modulus(3), Modulus(2**64 - 59), Modulus(_fixed("modulus", 521) | 1 << 520 | 1)):
@@ -42,11 +46,14 @@ def self_test(backend: IntegerBackend) -> None:
         modulus = crt.n_squared
         _compare(modulus, backend, _plain_results(backend, modulus), _plain_results(reference, modulus))
         _compare(modulus, backend, _square_results(backend, crt), _square_results(reference, crt))
+    for degree in _RING_DEGREES:
+        basis = RnsBasis(degree, ntt_primes(degree, (60, 45, 60, 30, 51)))
+        _compare(basis, backend, _ring_results(backend, basis), _ring_results(reference, basis))
     _check_random_exponents(backend)
 
 
 def _compare(
-    modulus: Modulus,
+    modulus: Modulus | RnsBasis,
     backend: IntegerBackend,
     actual: Iterator[tuple[str, NDArray[Any]]],
     expected: Iterator[tuple[str, NDArray[Any]]],
@@ -60,8 +67,9 @@ def _compare(
             raise SelfTestError(_message(backend, operation, modulus, "disagrees with the reference"))
 
 
-def _message(backend: IntegerBackend, operation: str, modulus: Modulus, what: str) -> str:
-    return f"backend {backend.name!r} refuses to work: in its self-test {operation} modulo {modulus} {what}"
+def _message(backend: IntegerBackend, operation: str, modulus: Modulus | RnsBasis, what: str) -> str:
+    where = modulus if isinstance(modulus, Modulus) else f"{len(modulus)} primes at ring degree {modulus.ring_degree}"
+    return f"backend {backend.name!r} refuses to work: in its self-test {operation} modulo {where} {what}"
 
 
 def _plain_results(backend: IntegerBackend, modulus: Modulus) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -117,6 +125,57 @@ def _square_results(backend: IntegerBackend, crt: CrtModulus) -> Iterator[tuple[
     yield "lift", backend.download(backend.lift(half_p, half_q, crt))
     yield "decode", backend.decode(power_p, power_q, crt)
     yield "decrypt", backend.decrypt(times, crt)
+
+
+def _ring_results(backend: RingBackend, basis: RnsBasis) -> Iterator[tuple[str, NDArray[Any]]]:
+    """(operation, its result in host form), for every operation on polynomials: three residues, two special ones."""
+    data, special = basis.take(range(3)), basis.take(range(3, 5))
+    a, b, c = (
+        backend.ring_upload(_polynomials(label, base), base, ntt=True)
+        for label, base in (("a", data), ("b", data), ("c", basis))
+    )
+    coefficients = backend.ring_upload(_polynomials("a", data), data, ntt=False)
+    signed = np.array([_fixed(f"signed{i}", 63) * (-1) ** i for i in range(basis.ring_degree)], dtype=np.int64)
+    wide = np.array([_fixed(f"wide{i}", 64) for i in range(3 * len(signed))], dtype=np.uint64).reshape(-1, 3)
+    order = np.array([[3, 0], [1, 1]])
+    yield "ring_download", backend.ring_download(a)
+    yield "ring_encode", backend.ring_download(backend.ring_encode(signed, data))
+    yield "ring_encode (transformed)", backend.ring_download(backend.ring_encode(signed, data, ntt=True))
+    yield "ring_encode_wide", backend.ring_download(backend.ring_encode_wide(wide, signed < 0, data))
+    yield from zip(("ring_decode", "ring_decode (signs)"), backend.ring_decode(a), strict=True)
+    yield "ring_take", backend.ring_download(backend.ring_take(a, order))
+    yield "ring_concatenate", backend.ring_download(backend.ring_concatenate([a, b]))
+    yield "ring_reshape", backend.ring_download(backend.ring_reshape(a, (4,)))
+    yield "ring_moduli", backend.ring_download(backend.ring_moduli(a, [2, 0]))
+    yield "ntt", backend.ring_download(backend.ntt(coefficients))
+    yield "intt", backend.ring_download(backend.intt(a))
+    yield "automorphism", backend.ring_download(backend.automorphism(a, 5))
+    yield "automorphism (coefficients)", backend.ring_download(backend.automorphism(coefficients, 5))
+    yield "residue_add", backend.ring_download(backend.residue_add(a, b))
+    yield "residue_sub", backend.ring_download(backend.residue_sub(a, b))
+    yield "residue_negate", backend.ring_download(backend.residue_negate(a))
+    yield "residue_mul", backend.ring_download(backend.residue_mul(a, b))
+    yield "residue_mul_accumulate", backend.ring_download(backend.residue_mul_accumulate(a, b))
+    yield "residue_scale", backend.ring_download(backend.residue_scale(a, [q - 2 for q in data.moduli]))
+    yield "residue_shift", backend.ring_download(backend.residue_shift(a, [q - 2 for q in data.moduli]))
+    yield "tensor_product", backend.ring_download(backend.tensor_product(a, b))
+    for exact in (False, True):
+        yield "base_convert", backend.ring_download(backend.base_convert(coefficients, special, exact=exact))
+    for count in (1, 2):
+        yield "divide_round", backend.ring_download(backend.divide_round(c, count))
+    for digits in ([(0, 1), (1, 2), (2, 3)], [(0, 2), (2, 3)]):
+        yield "decompose", backend.ring_download(backend.decompose(a, digits, special))
+
+
+def _polynomials(label: str, basis: RnsBasis) -> NDArray[np.uint64]:
+    """(2, 2, k, N): 0, 1, (q-1)/2, (q+1)/2 and q-1, then what looks random."""
+    rows = []
+    for row in range(4 * len(basis)):
+        q = basis.moduli[row % len(basis)]
+        noise = shake_256(f"{label}{row}".encode()).digest(8 * basis.ring_degree)
+        rows.append(np.frombuffer(noise, dtype="<u8").astype(np.uint64) % np.uint64(q))
+        rows[-1][:5] = 0, 1, q // 2, q // 2 + 1, q - 1
+    return np.stack(rows).reshape(2, 2, len(basis), basis.ring_degree)
 
 
 def _check_random_exponents(backend: IntegerBackend) -> None:
