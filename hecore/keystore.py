@@ -1,4 +1,4 @@
-"""Secret keys at rest, always encrypted under a passphrase.
+"""Secret keys of either scheme at rest, always encrypted under a passphrase.
 
 scrypt (RFC 7914; N=2^17, r=8, p=1, a fresh salt a file) stretches the passphrase to a 256-bit key, AES-256-GCM
 (NIST SP 800-38D; a fresh nonce a file) encrypts the secret key, and the whole header is its associated data: no
@@ -19,15 +19,18 @@ import struct
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, overload
 
+from hecore.arith.rns import MAX_RING_DEGREE, MIN_RING_DEGREE
 from hecore.errors import InsecureParametersError, KeystoreError, OperandTypeError, ParameterError, WrongPassphraseError
 from hecore.paillier.params import MAX_KEY_BITS, SECURITY_FLOOR_BITS
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    from hecore.paillier.keys import SecretKey
+    from hecore import ckks, paillier
+
+    SecretKey = paillier.SecretKey | ckks.SecretKey
 
 MAGIC: Final = b"HECOREKS"
 VERSION: Final = 1
@@ -36,7 +39,6 @@ LOG2_N: Final = 17
 BLOCK_SIZE: Final = 8
 PARALLELISM: Final = 1
 
-_KIND_PAILLIER: Final = 1
 _KDF_SCRYPT: Final = 1
 _CIPHER_AES_256_GCM: Final = 1
 _MAXIMUM_LOG2_N: Final = 18  # one step of growth for a later writer: 256 MiB, the most a file may ask of a reader
@@ -46,29 +48,50 @@ _TAG_BYTES: Final = 16
 _FINGERPRINT_BYTES: Final = 16
 _MAXIMUM_PAYLOAD: Final = 1 << 16
 
-# magic, version, kind, kdf, cipher, log2 N, r, p, salt, nonce, key bits, fingerprint, bytes of ciphertext and tag
+# magic, version, kind, kdf, cipher, log2 N, r, p, salt, nonce, size, fingerprint, bytes of ciphertext and tag
 _HEADER: Final = struct.Struct(f">8sBBBBBII{_SALT_BYTES}s{_NONCE_BYTES}sI{_FINGERPRINT_BYTES}sI")
 _MAXIMUM_FILE: Final = _HEADER.size + _MAXIMUM_PAYLOAD
 
 
 @dataclass(frozen=True)
 class KeystoreInfo:
-    """What a keystore file says of itself without a passphrase. Authenticated only once `load` has succeeded."""
+    """What a keystore file says of itself without a passphrase. Authenticated only once `load` has succeeded.
+
+    `key_bits` is None but for Paillier, `ring_degree` but for CKKS, whose `fingerprint` is the key id.
+    """
 
     version: int
     scheme: str
-    key_bits: int
+    key_bits: int | None
+    ring_degree: int | None
     fingerprint: str
     kdf: str
     cipher: str
 
 
 @dataclass(frozen=True)
+class _Kind:
+    """A scheme's number in the header, and which sizes its keys have."""
+
+    number: int
+    scheme: str
+    unit: str
+    smallest: int
+    largest: int
+
+
+_PAILLIER = _Kind(1, "paillier", "key size in bits", 4, MAX_KEY_BITS)
+_CKKS = _Kind(2, "ckks", "ring degree", MIN_RING_DEGREE, MAX_RING_DEGREE)
+_KINDS: Final = {kind.number: kind for kind in (_PAILLIER, _CKKS)}
+
+
+@dataclass(frozen=True)
 class _Header:
+    kind: _Kind
     log2_n: int
     salt: bytes
     nonce: bytes
-    key_bits: int
+    size: int
     fingerprint: bytes
     payload_bytes: int
 
@@ -76,7 +99,7 @@ class _Header:
         return _HEADER.pack(
             MAGIC,
             VERSION,
-            _KIND_PAILLIER,
+            self.kind.number,
             _KDF_SCRYPT,
             _CIPHER_AES_256_GCM,
             self.log2_n,
@@ -84,7 +107,7 @@ class _Header:
             PARALLELISM,
             self.salt,
             self.nonce,
-            self.key_bits,
+            self.size,
             self.fingerprint,
             self.payload_bytes,
         )
@@ -104,19 +127,18 @@ def save(
     A str passphrase is normalised to NFC and encoded as UTF-8, so that it is the same on every keyboard; bytes are
     taken as they are. An existing file is replaced only with `overwrite`: a lost secret key cannot be had again.
 
-    `allow_insecure` admits keys below 2048 bits and `insecure_log2_n`, a cheaper scrypt, for tests: such files
-    open only with `load(..., allow_insecure=True)`.
+    `allow_insecure` admits keys below the security floor of their scheme and `insecure_log2_n`, a cheaper scrypt, for
+    tests: such files open only with `load(..., allow_insecure=True)`.
 
-    Raises ParameterError for an empty passphrase, InsecureParametersError for a small key, KeystoreError where
+    Raises ParameterError for an empty passphrase, InsecureParametersError for a weak key, KeystoreError where
     `path` exists, OSError where it cannot be written.
     """
     if insecure_log2_n is not None and not allow_insecure:
         raise InsecureParametersError("cannot save with a cheap scrypt (insecure_log2_n) without allow_insecure=True")
-    key_bits = secret_key.public_key.key_bits
-    if key_bits < SECURITY_FLOOR_BITS and not allow_insecure:
+    kind, size, fingerprint, weakness = _describe(secret_key)
+    if weakness and not allow_insecure:
         raise InsecureParametersError(
-            f"cannot save a key of {key_bits} bits: at least {SECURITY_FLOOR_BITS} are needed; "
-            "pass allow_insecure=True for a key that protects nothing"
+            f"cannot save {weakness}; pass allow_insecure=True for a key that protects nothing"
         )
     log2_n = LOG2_N if insecure_log2_n is None else insecure_log2_n
     if not 1 <= log2_n <= _MAXIMUM_LOG2_N:
@@ -128,11 +150,12 @@ def save(
 
     plaintext = secret_key.to_bytes_unprotected()
     header = _Header(
+        kind=kind,
         log2_n=log2_n,
         salt=secrets.token_bytes(_SALT_BYTES),
         nonce=secrets.token_bytes(_NONCE_BYTES),
-        key_bits=key_bits,
-        fingerprint=bytes.fromhex(secret_key.public_key.fingerprint),
+        size=size,
+        fingerprint=fingerprint,
         payload_bytes=len(plaintext) + _TAG_BYTES,
     )
     if header.payload_bytes > _MAXIMUM_PAYLOAD:
@@ -142,23 +165,51 @@ def save(
     write_atomically(target, associated + sealed, mode=0o600, overwrite=overwrite)
 
 
-def load(path: str | os.PathLike[str], passphrase: str | bytes, *, allow_insecure: bool = False) -> SecretKey:
-    """Read the secret key that `save` wrote to `path`.
+@overload
+def load(
+    path: str | os.PathLike[str],
+    passphrase: str | bytes,
+    *,
+    scheme: Literal["paillier"] = ...,
+    allow_insecure: bool = ...,
+) -> paillier.SecretKey: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike[str], passphrase: str | bytes, *, scheme: Literal["ckks"], allow_insecure: bool = ...
+) -> ckks.SecretKey: ...
+
+
+def load(
+    path: str | os.PathLike[str],
+    passphrase: str | bytes,
+    *,
+    scheme: Literal["paillier", "ckks"] = "paillier",
+    allow_insecure: bool = False,
+) -> SecretKey:
+    """Read the secret key of `scheme` that `save` wrote to `path`; `inspect` says which scheme a file is of.
+
+    A CKKS key comes on the current backend and without its evaluation keys, which are public and kept elsewhere.
 
     Raises WrongPassphraseError for a wrong passphrase or a changed byte (authenticated encryption cannot tell
-    which), KeystoreError for a file that is no keystore, is truncated or asks for parameters out of bounds,
-    InsecureParametersError for what `save` wrote only with `allow_insecure`, OSError where the file cannot be read.
+    which), KeystoreError for a file that is no keystore, of another scheme, is truncated or asks for parameters out of
+    bounds, InsecureParametersError for what `save` wrote only with `allow_insecure`, OSError where the file cannot be
+    read.
     """
-    from hecore.paillier.keys import SecretKey
-
     target = Path(path)
     password = _passphrase_bytes(passphrase)
     data = _read(target)
     header = _parse(data, target)
-    if not allow_insecure and (header.log2_n < LOG2_N or header.key_bits < SECURITY_FLOOR_BITS):
+    if header.kind.scheme != scheme:
+        raise KeystoreError(f"cannot load {target}: it holds a key of {header.kind.scheme}, not of {scheme}")
+    small = header.kind is _PAILLIER and header.size < SECURITY_FLOOR_BITS
+    if not allow_insecure and (header.log2_n < LOG2_N or small):
+        key = f"a key of {header.size} bits" if header.kind is _PAILLIER else "a key"
+        least = f"{SECURITY_FLOOR_BITS} bits under " if header.kind is _PAILLIER else ""
         raise InsecureParametersError(
-            f"cannot load {target}: a key of {header.key_bits} bits under scrypt N = 2**{header.log2_n}, at least "
-            f"{SECURITY_FLOOR_BITS} bits under N = 2**{LOG2_N} are needed; allow_insecure=True opens it all the same"
+            f"cannot load {target}: {key} under scrypt N = 2**{header.log2_n}, at least {least}N = 2**{LOG2_N} "
+            "are needed; allow_insecure=True opens it all the same"
         )
     from cryptography.exceptions import InvalidTag
 
@@ -168,9 +219,8 @@ def load(path: str | os.PathLike[str], passphrase: str | bytes, *, allow_insecur
         raise WrongPassphraseError(
             f"cannot open {target}: the passphrase is wrong or the file was changed after it was written"
         ) from None
-    secret_key = SecretKey.from_bytes_unprotected(plaintext, allow_insecure=allow_insecure)
-    public_key = secret_key.public_key
-    if (public_key.key_bits, bytes.fromhex(public_key.fingerprint)) != (header.key_bits, header.fingerprint):
+    secret_key = _read_key(header.kind, plaintext, allow_insecure)
+    if _describe(secret_key)[:3] != (header.kind, header.size, header.fingerprint):
         raise KeystoreError(f"cannot load {target}: its header describes another key than the one inside")
     return secret_key
 
@@ -181,12 +231,36 @@ def inspect(path: str | os.PathLike[str]) -> KeystoreInfo:
     header = _parse(_read(target), target)
     return KeystoreInfo(
         version=VERSION,
-        scheme="paillier",
-        key_bits=header.key_bits,
+        scheme=header.kind.scheme,
+        key_bits=header.size if header.kind is _PAILLIER else None,
+        ring_degree=header.size if header.kind is _CKKS else None,
         fingerprint=header.fingerprint.hex(),
         kdf=f"scrypt N=2^{header.log2_n} r={BLOCK_SIZE} p={PARALLELISM}",
         cipher="AES-256-GCM",
     )
+
+
+def _describe(secret_key: SecretKey) -> tuple[_Kind, int, bytes, str]:
+    """Kind, size, fingerprint, and what is weak about the key: empty for nothing."""
+    from hecore import ckks
+
+    if isinstance(secret_key, ckks.SecretKey):
+        parameters = secret_key.parameters
+        weakness = "" if parameters.security_bits else "a key of parameters that no security table covers"
+        return _CKKS, parameters.ring_degree, secret_key.key_id, weakness
+    public_key = secret_key.public_key
+    weakness = ""
+    if public_key.key_bits < SECURITY_FLOOR_BITS:
+        weakness = f"a key of {public_key.key_bits} bits: at least {SECURITY_FLOOR_BITS} are needed"
+    return _PAILLIER, public_key.key_bits, bytes.fromhex(public_key.fingerprint), weakness
+
+
+def _read_key(kind: _Kind, plaintext: bytes, allow_insecure: bool) -> SecretKey:
+    from hecore import ckks, paillier
+
+    if kind is _CKKS:
+        return ckks.SecretKey.from_bytes_unprotected(plaintext, allow_insecure=allow_insecure)
+    return paillier.SecretKey.from_bytes_unprotected(plaintext, allow_insecure=allow_insecure)
 
 
 def write_atomically(
@@ -261,12 +335,11 @@ def _parse(data: bytes, path: Path) -> _Header:
         raise KeystoreError(f"cannot read {path}: it is not a hecore keystore")
     if len(data) < _HEADER.size:
         raise KeystoreError(f"cannot read {path}: truncated at {len(data)} bytes, the header has {_HEADER.size}")
-    _, version, kind, kdf, cipher, log2_n, r, p, salt, nonce, key_bits, fingerprint, payload = _HEADER.unpack(
+    _, version, number, kdf, cipher, log2_n, r, p, salt, nonce, size, fingerprint, payload = _HEADER.unpack(
         data[: _HEADER.size]
     )
     for name, given, allowed in (
         ("version", version, VERSION),
-        ("kind of key", kind, _KIND_PAILLIER),
         ("key derivation", kdf, _KDF_SCRYPT),
         ("cipher", cipher, _CIPHER_AES_256_GCM),
         ("scrypt r", r, BLOCK_SIZE),
@@ -274,16 +347,19 @@ def _parse(data: bytes, path: Path) -> _Header:
     ):
         if given != allowed:
             raise KeystoreError(f"cannot read {path}: {name} is {given}, {allowed} is known")
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise KeystoreError(f"cannot read {path}: kind of key is {number}, {', '.join(map(str, _KINDS))} are known")
     for name, given, low, high in (
         ("scrypt log2 N", log2_n, 1, _MAXIMUM_LOG2_N),
-        ("key size in bits", key_bits, 4, MAX_KEY_BITS),
+        (kind.unit, size, kind.smallest, kind.largest),
         ("length of the encrypted key", payload, _TAG_BYTES, _MAXIMUM_PAYLOAD),
     ):
         if not low <= given <= high:
             raise KeystoreError(f"cannot read {path}: {name} is {given}, {low} to {high} are allowed")
     if len(data) != _HEADER.size + payload:
         raise KeystoreError(f"cannot read {path}: {len(data)} bytes, its header says {_HEADER.size + payload}")
-    return _Header(log2_n, salt, nonce, key_bits, fingerprint, payload)
+    return _Header(kind, log2_n, salt, nonce, size, fingerprint, payload)
 
 
 def _cipher(password: bytes, header: _Header) -> AESGCM:
