@@ -12,7 +12,7 @@ from hecore.backends import registry
 from hecore.bench.ckks_linear import POLYNOMIAL
 from hecore.bench.ckks_peer import TensealPeer
 from hecore.bench.ckks_plan import DEEP, MAIN, PAYLOAD, PEER, CkksPlan, ParameterSet
-from hecore.bench.ckks_workbench import CkksBench, Floats, Keys, values
+from hecore.bench.ckks_workbench import CkksBench, Floats, values
 from hecore.bench.peers import PeerUnavailableError
 from hecore.bench.results import Quantity
 from hecore.ckks import polynomial, seal_ciphertext

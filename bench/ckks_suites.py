@@ -81,7 +81,7 @@ def jobs(plan: CkksPlan) -> list[Job]:
     if unknown:
         raise ParameterError(f"cannot run suite {', '.join(unknown)}: there are {', '.join(names())}")
     bench = CkksBench(plan)
-    chosen = [suite for suite in plan.suites or names()]
+    chosen = list(plan.suites or names())
     operations = [operation for suite in chosen if suite != NTT for operation in SUITES[suite]]
     asked = tuple(map(ParameterSet.parse, plan.parameters))
     sets = dict.fromkeys(p for operation in operations for p in (asked or operation.at))

@@ -43,8 +43,8 @@ SCHEMES = {
         label=_paillier_label,
         targets=targets.PAILLIER,
         targets_at="one thread, 2048-bit key",
-        floor_note="`executed` and `schoolbook` are shares of the measured multiply-add peak, by the multiply-adds that "
-        "were issued and by those of plain operand scanning modulo the full modulus.",
+        floor_note="`executed` and `schoolbook` are shares of the measured multiply-add peak, by the multiply-adds "
+        "that were issued and by those of plain operand scanning modulo the full modulus.",
     ),
     "ckks": Scheme(
         "ckks",

@@ -194,12 +194,40 @@ def synthetic(rows: int, features_guest: int, features_host: int, batch: int, se
     return Dataset("synthetic", rows, held_out, batches, guest, host, _SyntheticLabels(guest, host))
 
 
+@dataclass(frozen=True)
+class RowShares:
+    """Rows split among parties: each has all columns (the first is of ones) of its own rows, and their labels."""
+
+    name: str
+    shares: tuple[tuple[Floats, Floats], ...]
+    held_out: Floats
+    held_out_labels: Floats
+
+    @property
+    def rows(self) -> int:
+        return sum(len(labels) for _, labels in self.shares)
+
+    def joined(self) -> tuple[Floats, Floats]:
+        """All rows, as no party of the protocol ever sees them."""
+        return np.vstack([x for x, _ in self.shares]), np.concatenate([y for _, y in self.shares])
+
+
+def by_rows(dataset: Dataset, parties: int, clip: float) -> RowShares:
+    """The rows of a dataset in nearly equal parts, columns clipped to [-clip, clip]. Raises ParameterError."""
+    if not 1 <= parties <= dataset.rows:
+        raise ParameterError(f"cannot split {dataset.rows} rows among {parties}: from 1 to {dataset.rows}")
+    batches = [dataset.joined(index) for index in range(dataset.batches)]
+    x, y = np.clip(np.vstack([x for x, _ in batches]), -clip, clip), np.concatenate([y for _, y in batches])
+    held_out = np.clip(np.hstack([dataset.guest.held_out(), dataset.host.held_out()]), -clip, clip)
+    parts = np.array_split(np.arange(len(x)), parties)
+    return RowShares(dataset.name, tuple((x[p], y[p]) for p in parts), held_out, dataset.labels.held_out())
+
+
 def sklearn_scores(dataset: Dataset) -> Floats:
     """Scores of the held-out rows by scikit-learn's LogisticRegression on the joined columns.
 
     It has to hold its rows in memory, so it gets the first 100 000 at most. Raises MissingExtraError.
     """
-    model = _sklearn("linear_model").LogisticRegression(max_iter=5000)
     taken, labels, rows = [], [], 0
     for index in range(dataset.batches):
         x, y = dataset.joined(index)
@@ -208,9 +236,15 @@ def sklearn_scores(dataset: Dataset) -> Floats:
         rows += len(x)
         if rows >= _BASELINE_ROWS:
             break
-    model.fit(np.vstack(taken)[:, 1:], np.concatenate(labels))  # it has an intercept of its own
-    held_out = np.hstack([dataset.guest.held_out(), dataset.host.held_out()])[:, 1:]
-    return np.asarray(model.decision_function(held_out), dtype=np.float64)
+    held_out = np.hstack([dataset.guest.held_out(), dataset.host.held_out()])
+    return sklearn_decisions(np.vstack(taken), np.concatenate(labels), held_out)
+
+
+def sklearn_decisions(x: Floats, y: Floats, held_out: Floats) -> Floats:
+    """Scores of `held_out` by LogisticRegression on x, y; column 0 is of ones. Raises MissingExtraError."""
+    model = _sklearn("linear_model").LogisticRegression(max_iter=5000)
+    model.fit(x[:, 1:], y)  # it has an intercept of its own
+    return np.asarray(model.decision_function(held_out[:, 1:]), dtype=np.float64)
 
 
 def _batches(rows: int, batch: int) -> int:

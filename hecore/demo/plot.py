@@ -12,6 +12,7 @@ from hecore.errors import MissingExtraError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hecore.demo.federated_report import FederatedReport
     from hecore.demo.report import Report
 
 
@@ -24,14 +25,13 @@ def load_matplotlib() -> type[Figure]:
     return Figure
 
 
-def plot(report: Report) -> bytes:
-    """PNG: the loss of each batch under encryption and in floats, and the ROC curve of each model.
+def plot(report: Report | FederatedReport) -> bytes:
+    """PNG: the loss of each step under encryption and in floats, and the ROC curve of each model.
 
     Raises MissingExtraError without matplotlib.
     """
     figure = load_matplotlib()(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    aucs = {"encrypted": report.auc, "floats": report.auc_floats, "scikit-learn": report.auc_sklearn}
     styles = {"encrypted": "-", "floats": "--", "scikit-learn": ":"}
     for curve in report.curves:
         if curve.losses:
@@ -42,13 +42,13 @@ def plot(report: Report) -> bytes:
             np.concatenate([[0.0], np.cumsum(~positive) / np.sum(~positive)]),
             np.concatenate([[0.0], np.cumsum(positive) / np.sum(positive)]),
             styles[curve.name],
-            label=f"{curve.name}, AUC {aucs[curve.name]:.4f}",
+            label=f"{curve.name}, AUC {report.aucs[curve.name]:.4f}",
         )
-    left.set(xlabel="batch", ylabel="logistic loss (Taylor)", title="Training loss")
+    left.set(xlabel=report.step, ylabel="logistic loss", title="Training loss")
     right.set(xlabel="false positive rate", ylabel="true positive rate", title="Held-out rows")
     left.legend()
     right.legend(loc="lower right")
-    figure.suptitle(f"{report.dataset}, {report.rows} rows, Paillier {report.options.key_bits} bits")
+    figure.suptitle(report.title)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,16 @@ class Report:
     traffic: dict[str, dict[str, int]]
     curves: tuple[Curve, ...] = field(repr=False)
     labels: Floats = field(repr=False)
+    step: ClassVar[str] = "batch"
+
+    @property
+    def aucs(self) -> dict[str, float | None]:
+        """By the name of the curve."""
+        return {"encrypted": self.auc, "floats": self.auc_floats, "scikit-learn": self.auc_sklearn}
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset}, {self.rows} rows, Paillier {self.options.key_bits} bits"
 
     def to_text(self) -> str:
         """The numbers, for people."""

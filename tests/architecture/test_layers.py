@@ -31,7 +31,7 @@ def test_the_arrows_hold(checkout: Path) -> None:
         ("hecore/paillier/params.py", "hecore.compat", "layers"),
         ("hecore/keystore.py", "hecore.cli", "layers"),
         ("hecore/demo/__init__.py", "hecore.compat", "layers"),
-        ("hecore/cli.py", "hecore.bench", "layers"),
+        ("hecore/cli/files.py", "hecore.bench", "layers"),
         ("hecore/paillier/params.py", "hecore.fpga_sim", "simulator"),
     ],
 )

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import hecore
-from hecore import cli, keystore, paillier
-from hecore.cli import main
+from hecore import keystore, paillier
+from hecore.cli import files, main
 from hecore.paillier import PublicKey, SecretKey
 
 PASSPHRASE = "correct horse"
@@ -103,6 +103,7 @@ def test_keygen(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) 
     public_key = PublicKey.from_bytes(Path("new.pub").read_bytes(), allow_insecure=True)
     assert secret_key.public_key == public_key
     assert result == {
+        "scheme": "paillier",
         "secret_key": "new",
         "public_key": "new.pub",
         "key_bits": 512,
@@ -140,7 +141,7 @@ def prompts(monkeypatch: pytest.MonkeyPatch, *answers: str | BaseException) -> l
             raise given
         return given
 
-    monkeypatch.setattr(cli, "getpass", answer)
+    monkeypatch.setattr(files, "getpass", answer)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     return asked
 
@@ -247,7 +248,7 @@ def test_integers_and_fixed_point(folder: Path, capsys: pytest.CaptureFixture[st
 def test_many_values_in_chunks(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "_DECRYPT_CHUNK", 7)
+    monkeypatch.setattr("hecore.cli.paillier.DECRYPT_CHUNK", 7)
     values = np.arange(30, dtype=np.int8).reshape(15, 2)
     np.save("values.npy", values)
     assert main([*ENCRYPT, "values.npy", "out"]) == 0
@@ -327,7 +328,7 @@ def test_wrong_passphrase(folder: Path, capsys: pytest.CaptureFixture[str], fail
 
 def test_insecure_keys_need_the_word(folder: Path, fails: Fails) -> None:
     fails(["encrypt", "--key", "key.pub", "table.csv", "out"], "512 bits")
-    fails(["decrypt", "--key", "key", "--passphrase-file", "pass", "table.csv", "o.csv"], "512 bits")
+    fails(["decrypt", "--key", "key", "--passphrase-file", "pass", "table.csv", "o.csv"], "512")
 
 
 def test_corrupted_files(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hecore import cli
 from hecore.cli import main
+from hecore.cli.progress import Progress
 
 Fails = Callable[..., str]
 
@@ -68,7 +68,7 @@ class Terminal(io.StringIO):
 
 def test_progress_draws_on_a_terminal_and_wipes_itself() -> None:
     terminal = Terminal()
-    with cli._Progress(Namespace(quiet=False), terminal) as progress:
+    with Progress(Namespace(quiet=False), terminal) as progress:
         for done in range(1, 5):
             progress.show("encrypting", done, 4)
     text = terminal.getvalue()
@@ -79,7 +79,7 @@ def test_progress_draws_on_a_terminal_and_wipes_itself() -> None:
 
 @pytest.mark.parametrize(("quiet", "stream"), [(True, Terminal()), (False, io.StringIO())])
 def test_progress_is_silent_where_nobody_looks(quiet: bool, stream: io.StringIO) -> None:
-    with cli._Progress(Namespace(quiet=quiet), stream) as progress:
+    with Progress(Namespace(quiet=quiet), stream) as progress:
         progress.show("encrypting", 4, 4)
     assert stream.getvalue() == ""
 
