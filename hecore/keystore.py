@@ -167,11 +167,13 @@ def save(
 
 @overload
 def load(
-    path: str | os.PathLike[str],
-    passphrase: str | bytes,
-    *,
-    scheme: Literal["paillier"] = ...,
-    allow_insecure: bool = ...,
+    path: str | os.PathLike[str], passphrase: str | bytes, *, scheme: None = ..., allow_insecure: bool = ...
+) -> SecretKey: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike[str], passphrase: str | bytes, *, scheme: Literal["paillier"], allow_insecure: bool = ...
 ) -> paillier.SecretKey: ...
 
 
@@ -185,10 +187,10 @@ def load(
     path: str | os.PathLike[str],
     passphrase: str | bytes,
     *,
-    scheme: Literal["paillier", "ckks"] = "paillier",
+    scheme: Literal["paillier", "ckks"] | None = None,
     allow_insecure: bool = False,
 ) -> SecretKey:
-    """Read the secret key of `scheme` that `save` wrote to `path`; `inspect` says which scheme a file is of.
+    """Read the secret key that `save` wrote to `path`: of `scheme`, or of either.
 
     A CKKS key comes on the current backend and without its evaluation keys, which are public and kept elsewhere.
 
@@ -201,7 +203,7 @@ def load(
     password = _passphrase_bytes(passphrase)
     data = _read(target)
     header = _parse(data, target)
-    if header.kind.scheme != scheme:
+    if scheme not in (None, header.kind.scheme):
         raise KeystoreError(f"cannot load {target}: it holds a key of {header.kind.scheme}, not of {scheme}")
     small = header.kind is _PAILLIER and header.size < SECURITY_FLOOR_BITS
     if not allow_insecure and (header.log2_n < LOG2_N or small):

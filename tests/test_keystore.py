@@ -47,7 +47,7 @@ def test_round_trip_under_full_scrypt(secret_key: SecretKey, tmp_path: Path) -> 
     path = tmp_path / "key.hks"
     keystore.save(secret_key, path, PASSPHRASE, allow_insecure=True)
     assert path.read_bytes()[12] == 17
-    loaded = keystore.load(path, PASSPHRASE.encode(), allow_insecure=True)
+    loaded = keystore.load(path, PASSPHRASE.encode(), scheme="paillier", allow_insecure=True)
     assert loaded.public_key == secret_key.public_key
     assert (loaded.crt.p, loaded.crt.q) == (secret_key.crt.p, secret_key.crt.q)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -75,7 +75,7 @@ def test_the_file_shows_neither_factor_nor_passphrase(saved: Path, secret_key: S
 def test_composed_and_decomposed_passphrases_are_one(secret_key: SecretKey, tmp_path: Path) -> None:
     path = tmp_path / "key.hks"
     keystore.save(secret_key, path, "caf\u00e9", allow_insecure=True, insecure_log2_n=1)
-    assert keystore.load(path, "cafe\u0301", allow_insecure=True).public_key == secret_key.public_key
+    assert keystore.load(path, "cafe\u0301", scheme="paillier", allow_insecure=True).public_key == secret_key.public_key
 
 
 def test_wrong_passphrase(saved: Path) -> None:
@@ -197,7 +197,7 @@ def test_an_existing_key_is_replaced_only_when_told(saved: Path, secret_key: Sec
         keystore.save(secret_key, saved, "new", allow_insecure=True, insecure_log2_n=1)
     assert saved.read_bytes() == before
     keystore.save(secret_key, saved, "new", allow_insecure=True, insecure_log2_n=1, overwrite=True)
-    assert keystore.load(saved, "new", allow_insecure=True).public_key == secret_key.public_key
+    assert keystore.load(saved, "new", scheme="paillier", allow_insecure=True).public_key == secret_key.public_key
 
 
 @pytest.mark.parametrize("hard_links", [True, False])

@@ -99,7 +99,7 @@ def test_keygen(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) 
     argv = ["keygen", "new", "--key-bits", "512", "--insecure", "--passphrase-file", "pass", "--json"]
     assert main(argv) == 0
     result = json.loads(capsys.readouterr().out)
-    secret_key = keystore.load("new", PASSPHRASE, allow_insecure=True)
+    secret_key = keystore.load("new", PASSPHRASE, scheme="paillier", allow_insecure=True)
     public_key = PublicKey.from_bytes(Path("new.pub").read_bytes(), allow_insecure=True)
     assert secret_key.public_key == public_key
     assert result == {
@@ -112,7 +112,7 @@ def test_keygen(folder: Path, capsys: pytest.CaptureFixture[str], fails: Fails) 
     assert stat.S_IMODE(os.stat("new").st_mode) == 0o600
     assert Path("new").read_bytes()[12] == keystore.LOG2_N  # --insecure allows small keys, not a cheap scrypt
     fails(argv, "cannot write new: the file exists")
-    assert keystore.load("new", PASSPHRASE, allow_insecure=True).public_key == public_key
+    assert keystore.load("new", PASSPHRASE, scheme="paillier", allow_insecure=True).public_key == public_key
     Path("new").unlink()
     fails(argv, "cannot write new.pub: the file exists")
     assert not Path("new").exists()
@@ -155,7 +155,7 @@ def test_keygen_asks_twice(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert asked == ["New passphrase for new: ", "Once more: "]
     out, err = capsys.readouterr()
     assert "tr0ub4dor" not in out + err
-    assert keystore.load("new", "tr0ub4dor", allow_insecure=True).public_key.key_bits == 256
+    assert keystore.load("new", "tr0ub4dor", scheme="paillier", allow_insecure=True).public_key.key_bits == 256
 
 
 @pytest.mark.parametrize(
