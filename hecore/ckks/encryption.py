@@ -24,6 +24,7 @@ from hecore.backends import registry
 from hecore.ckks import noise
 from hecore.ckks.ciphertext import Ciphertext
 from hecore.ckks.encoding import Message, Plaintext, decode
+from hecore.counting import count as count_operation
 from hecore.errors import KeyMismatchError, ParameterError
 from hecore.ring.prng import SecretStream, Seed, SeedKind, expand_uniform
 from hecore.ring.sampling import error, ternary
@@ -126,6 +127,7 @@ def decrypt(secret_key: SecretKey, ciphertext: Ciphertext) -> Plaintext:
             f"{secret_key.key_id.hex()[:8]}"
         )
     _agree(secret_key.parameters, ciphertext)
+    count_operation("decrypt", ciphertext.size)
     backend = ciphertext.backend
     powers = _key_powers(secret_key, backend, ciphertext.level, range(ciphertext.components))
     polynomial = backend.residue_mul_accumulate(ciphertext.polynomials, powers)
@@ -174,6 +176,7 @@ def _fresh(
     added: float,
     seed: Seed | None,
 ) -> Ciphertext:
+    count_operation("encrypt", polynomials.size // 2)
     return Ciphertext(
         plaintext.parameters,
         polynomials,

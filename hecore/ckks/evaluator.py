@@ -22,6 +22,7 @@ from hecore.ckks import noise
 from hecore.ckks.ciphertext import Ciphertext, check_compatible
 from hecore.ckks.encoding import Plaintext
 from hecore.ckks.scale import Scale
+from hecore.counting import count as count_operation
 from hecore.errors import LevelError, MissingKeyError, OperandTypeError, ParameterError, PlaintextRangeError, ScaleError
 from hecore.ring import keyswitch
 
@@ -45,17 +46,20 @@ def add(a: Ciphertext, b: Ciphertext | Plaintext | Number) -> Ciphertext:
     if isinstance(b, Ciphertext):
         a, b = _summands(a, b, "add")
         polynomials = a.backend.residue_add(a.polynomials, b.polynomials)
+        count_operation("add", polynomials.size // a.components)
         return a.derived(polynomials, bound=_sum(a.bound, b.bound), noise=a.noise + b.noise)
     if isinstance(b, Plaintext):
         a, plain = _with_plaintext(a, b, "add")
         if plain.scale != a.scale:
             raise ScaleError(f"cannot add: the ciphertext's scale is {a.scale!r}, the plaintext's {plain.scale!r}")
         first = a.backend.residue_add(a.component(0), plain.polynomial)
+        count_operation("add", first.size)
         return a.derived(_replace_first(a, first), bound=_sum(a.bound, plain.bound), noise=a.noise + plain.noise)
     constant = _encode_constant(b, a.scale)
     bound = _sum(a.bound, abs(float(b)))
     check_fits(a.parameters, a.level, a.scale, bound, "add")
     first = a.backend.residue_shift(a.component(0), a.polynomials.basis.residues(constant))
+    count_operation("add", first.size)
     return a.derived(_replace_first(a, first), bound=bound, noise=a.noise + _ROUNDING)
 
 
@@ -64,6 +68,7 @@ def subtract(a: Ciphertext, b: Ciphertext | Plaintext | Number) -> Ciphertext:
     if isinstance(b, Ciphertext):
         a, b = _summands(a, b, "subtract")
         polynomials = a.backend.residue_sub(a.polynomials, b.polynomials)
+        count_operation("add", polynomials.size // a.components)
         return a.derived(polynomials, bound=_sum(a.bound, b.bound), noise=a.noise + b.noise)
     return negate(add(negate(a), b))
 
@@ -131,6 +136,7 @@ def multiply(a: Ciphertext, b: Ciphertext | Plaintext | Number, *, scale: Scale 
         a = drop_to_level(a, level)
         b = a if same else drop_to_level(b, level)
         polynomials = a.backend.tensor_product(a.polynomials, b.polynomials)
+        count_operation("multiply", polynomials.size // 3)
         error = noise.multiplication(a.bound, a.scale, a.noise, b.bound, b.scale, b.noise)
         return a.derived(polynomials, scale=a.scale * b.scale, bound=bound, noise=error)
     if isinstance(b, Plaintext):
@@ -139,6 +145,7 @@ def multiply(a: Ciphertext, b: Ciphertext | Plaintext | Number, *, scale: Scale 
         check_fits(a.parameters, a.level, a.scale * plain.scale, bound, "multiply")
         factor = a.backend.ring_reshape(plain.polynomial, (*plain.polynomial.shape, 1))
         polynomials = a.backend.residue_mul(a.polynomials, factor)
+        count_operation("multiply_plain", polynomials.size // a.components)
         error = noise.multiplication(a.bound, a.scale, a.noise, plain.bound, plain.scale, plain.noise)
         return a.derived(polynomials, scale=a.scale * plain.scale, bound=bound, noise=error)
     return _multiply_constant(a, b, scale)
@@ -156,6 +163,7 @@ def _multiply_constant(a: Ciphertext, b: Number, scale: Scale | None) -> Ciphert
     bound = _product(a.bound, abs(float(b)))
     check_fits(a.parameters, a.level, a.scale * scale, bound, "multiply")
     polynomials = a.backend.residue_scale(a.polynomials, a.polynomials.basis.residues(constant))
+    count_operation("multiply_plain", a.size)
     rounding = 0.0 if scale == 1 else _ROUNDING
     error = noise.multiplication(a.bound, a.scale, a.noise, abs(float(b)), scale, rounding)
     return a.derived(polynomials, scale=a.scale * scale, bound=bound, noise=error)
@@ -216,6 +224,7 @@ def rescale(a: Ciphertext, count: int = 1) -> Ciphertext:
             "gives more levels"
         )
     polynomials = a.backend.divide_round(a.polynomials, count)
+    count_operation("rescale", a.size)
     divisor = math.prod(a.polynomials.basis.moduli[-count:])
     error = noise.rescaling(a.parameters, a.noise, divisor, a.components)
     return a.derived(polynomials, level=a.level - count, scale=a.scale / divisor, bound=a.bound, noise=error)

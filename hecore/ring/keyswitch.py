@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hecore.counting import count as count_operation
 from hecore.errors import ParameterError, ShapeError
 from hecore.ring.prng import expand_uniform
 from hecore.ring.sampling import error
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["SwitchingKey", "accumulate", "make_switching_key", "mod_down", "switch"]
 
 Digits = list[tuple[int, int]]
+_At = tuple["RingBackend", "RnsBasis", int, int]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,7 +49,7 @@ class SwitchingKey:
 
     polynomials: PolynomialArray
     seed: Seed | None = None
-    _operands: dict[tuple[RingBackend, RnsBasis, int], PolynomialArray] = field(default_factory=dict, init=False)
+    _operands: dict[_At, PolynomialArray] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         shape = self.polynomials.shape
@@ -59,17 +61,18 @@ class SwitchingKey:
         """Number of digits at the highest level."""
         return self.polynomials.shape[0]
 
-    def operand(self, backend: RingBackend, basis: RnsBasis, digits: int) -> PolynomialArray:
+    def operand(self, backend: RingBackend, basis: RnsBasis, digits: int, element: int = 1) -> PolynomialArray:
         """The first `digits` digits over a part of the moduli, as `accumulate` reads them: (2, digits) on `backend`.
 
-        Made once for each backend and level, and kept.
+        `element`: the key as the automorphism X -> X^element will need it, see `accumulate`. Made once for each
+        backend and level, and kept.
         """
-        at = backend, basis, digits
+        at = backend, basis, digits, element
         if at not in self._operands:
-            self._operands[at] = self._restricted(backend, basis, digits)
+            self._operands[at] = self._restricted(*at)
         return self._operands[at]
 
-    def _restricted(self, backend: RingBackend, basis: RnsBasis, digits: int) -> PolynomialArray:
+    def _restricted(self, backend: RingBackend, basis: RnsBasis, digits: int, element: int) -> PolynomialArray:
         if digits > self.digits:
             raise ParameterError(f"cannot switch {digits} digits: this key has {self.digits}")
         own = self.polynomials
@@ -77,9 +80,10 @@ class SwitchingKey:
         picked = own.backend.ring_take(own, indices)
         if basis != own.basis:
             picked = own.backend.ring_moduli(picked, [own.basis.moduli.index(q) for q in basis.moduli])
-        if own.backend is backend:
-            return picked
-        return backend.ring_upload(own.backend.ring_download(picked), basis, ntt=True)
+        if own.backend is not backend:
+            picked = backend.ring_upload(own.backend.ring_download(picked), basis, ntt=True)
+        inverse = pow(element, -1, 2 * basis.ring_degree)
+        return picked if inverse == 1 else backend.automorphism(picked, inverse)
 
     def __repr__(self) -> str:
         return f"<SwitchingKey of {self.digits} digits over {len(self.polynomials.basis)} moduli>"
@@ -123,11 +127,17 @@ def switch(
     return mod_down(accumulate(backend.decompose(a, digits, special), key), special)
 
 
-def accumulate(decomposed: PolynomialArray, key: SwitchingKey) -> PolynomialArray:
-    """Decomposed polynomials (*S, digits) to (*S, 2) over their moduli and the special ones: not divided by P yet."""
+def accumulate(decomposed: PolynomialArray, key: SwitchingKey, element: int = 1) -> PolynomialArray:
+    """Decomposed polynomials (*S, digits) to (*S, 2) over their moduli and the special ones: not divided by P yet.
+
+    `element`: the polynomials are a, the key takes s(X^element) to s, and a(X^element) is to be switched. The result
+    then is what that gives, before X -> X^element: digits of a(X^element) would serve a single rotation, those of a
+    serve all, and the two components are permuted instead of each digit.
+    """
     backend, digits = decomposed.backend, decomposed.shape[-1]
+    count_operation("key_switch", decomposed.size // digits)
     rows = backend.ring_reshape(decomposed, (*decomposed.shape[:-1], 1, digits))
-    return backend.residue_mul_accumulate(rows, key.operand(backend, decomposed.basis, digits))
+    return backend.residue_mul_accumulate(rows, key.operand(backend, decomposed.basis, digits, element))
 
 
 def mod_down(a: PolynomialArray, special: RnsBasis) -> PolynomialArray:
