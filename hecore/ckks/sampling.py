@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def secret_digits(stream: SecretStream, parameters: Parameters) -> NDArray[np.int64]:
     """(N,) digits in {-1, 0, 1}: uniform, or exactly `secret_weight` of them not zero, each sign as likely."""
     if parameters.secret_weight is None:
-        return ternary(stream, 1, parameters.ring_degree)[0]
+        return ternary(stream, 1, parameters.ring_degree).reshape(-1)
     return _sparse(stream, parameters.ring_degree, parameters.secret_weight)
 
 
