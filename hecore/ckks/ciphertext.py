@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hecore.ckks.scale import Scale
     from hecore.ring.prng import Seed
 
-__all__ = ["Ciphertext", "check_compatible", "concatenate"]
+__all__ = ["Ciphertext", "add_to_first", "check_compatible", "concatenate", "join"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -155,6 +155,23 @@ def check_compatible(a: Ciphertext, b: Ciphertext, verb: str) -> None:
         raise BackendMismatchError(
             f"cannot {verb}: one ciphertext lives on {a.device!r}, the other on {b.device!r}; .to(device) moves one"
         )
+
+
+def join(components: list[PolynomialArray]) -> PolynomialArray:
+    """Components, each of batch shape S, side by side: (*S, len(components))."""
+    backend, number = components[0].backend, len(components)
+    shape, size = components[0].shape, components[0].size
+    flat = backend.ring_concatenate(components)
+    if size > 1:
+        flat = backend.ring_take(flat, np.arange(number * size, dtype=np.intp).reshape(number, size).T.ravel())
+    return backend.ring_reshape(flat, (*shape, number))
+
+
+def add_to_first(polynomials: PolynomialArray, first: PolynomialArray) -> PolynomialArray:
+    """`first`, of batch shape S, added to component 0 of `polynomials` (*T, components); S and T broadcast."""
+    backend, components = polynomials.backend, polynomials.shape[-1]
+    zero = backend.residue_sub(first, first)
+    return backend.residue_add(polynomials, join([first, *[zero] * (components - 1)]))
 
 
 def concatenate(ciphertexts: list[Ciphertext]) -> Ciphertext:

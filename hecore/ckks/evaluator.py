@@ -19,7 +19,7 @@ import numpy as np
 from hecore.arith.rns import RnsBasis
 from hecore.backends.ring_protocol import PolynomialArray, RingBackend
 from hecore.ckks import noise
-from hecore.ckks.ciphertext import Ciphertext, check_compatible
+from hecore.ckks.ciphertext import Ciphertext, add_to_first, check_compatible, join
 from hecore.ckks.encoding import Plaintext
 from hecore.ckks.scale import Scale
 from hecore.counting import count as count_operation
@@ -52,15 +52,16 @@ def add(a: Ciphertext, b: Ciphertext | Plaintext | Number) -> Ciphertext:
         a, plain = _with_plaintext(a, b, "add")
         if plain.scale != a.scale:
             raise ScaleError(f"cannot add: the ciphertext's scale is {a.scale!r}, the plaintext's {plain.scale!r}")
-        first = a.backend.residue_add(a.component(0), plain.polynomial)
-        count_operation("add", first.size)
-        return a.derived(_replace_first(a, first), bound=_sum(a.bound, plain.bound), noise=a.noise + plain.noise)
+        polynomials = add_to_first(a.polynomials, plain.polynomial)
+        count_operation("add", polynomials.size // a.components)
+        return a.derived(polynomials, bound=_sum(a.bound, plain.bound), noise=a.noise + plain.noise)
     constant = _encode_constant(b, a.scale)
     bound = _sum(a.bound, abs(float(b)))
     check_fits(a.parameters, a.level, a.scale, bound, "add")
     first = a.backend.residue_shift(a.component(0), a.polynomials.basis.residues(constant))
     count_operation("add", first.size)
-    return a.derived(_replace_first(a, first), bound=bound, noise=a.noise + _ROUNDING)
+    rest = [a.component(i) for i in range(1, a.components)]
+    return a.derived(join([first, *rest]), bound=bound, noise=a.noise + _ROUNDING)
 
 
 def subtract(a: Ciphertext, b: Ciphertext | Plaintext | Number) -> Ciphertext:
@@ -96,23 +97,7 @@ def _padded(a: Ciphertext, components: int) -> Ciphertext:
     if a.components == components:
         return a
     zero = a.backend.residue_scale(a.component(0), [0] * (a.level + 1))
-    return a.derived(_join(a, [a.component(0), a.component(1), zero]), bound=a.bound, noise=a.noise)
-
-
-def _join(a: Ciphertext, components: list[PolynomialArray]) -> PolynomialArray:
-    """Components, each of batch shape S, side by side: (*S, len)."""
-    backend, count = a.backend, len(components)
-    shape, size = components[0].shape, components[0].size
-    flat = backend.ring_concatenate(components)
-    if size > 1:
-        flat = backend.ring_take(flat, np.arange(count * size, dtype=np.intp).reshape(count, size).T.ravel())
-    return backend.ring_reshape(flat, (*shape, count))
-
-
-def _replace_first(a: Ciphertext, first: PolynomialArray) -> PolynomialArray:
-    """a's polynomials with another component 0, which may be of a larger batch shape."""
-    rest = a if first.shape == a.shape else a.take(np.broadcast_to(a.flat_indices(), first.shape))
-    return _join(a, [first, *(rest.component(i) for i in range(1, a.components))])
+    return a.derived(join([a.component(0), a.component(1), zero]), bound=a.bound, noise=a.noise)
 
 
 # -- products ----------------------------------------------------------------------------------------------
@@ -200,6 +185,7 @@ def _switched_square(a: Ciphertext) -> tuple[PolynomialArray, float]:
             "the parameters have a special modulus"
         )
     parameters = a.parameters
+    count_operation("key_switch", a.size)
     switched = keyswitch.switch(
         a.backend, a.component(2), key.switching_key, parameters.digits(a.level), required_special(a)
     )
