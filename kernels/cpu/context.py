@@ -14,6 +14,7 @@ from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.errors import ParameterError
 from hecore.kernels.cpu.batch import row_words
 from hecore.kernels.cpu.elements import PLAIN, SLACK_BITS, SQUARE, context_vectors, digits_for
+from hecore.kernels.cpu.fermat import correction_weights, fermat_window
 from hecore.kernels.cpu.montgomery import MAX_DIGITS
 from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, LANES
 
@@ -122,7 +123,8 @@ def make_context(modulus: Modulus, length: int | None = None) -> Context:
     r = 1 << (DIGIT_BITS * length)
     bare = Context(kind, length, n, modulus.value, empty_vectors(0), empty_vectors(0), empty_vectors(0))
     columns = [-invert(n, 1 << DIGIT_BITS) % (1 << DIGIT_BITS), *digits_of(n, length), *bias_columns(n, length)]
-    columns += digits_of(r % n, length) + digits_of(r * r % n, length) + bare.element(r)
+    columns += digits_of(r % n, length) + digits_of(r * r % n, length) + (bare.element(r) + [0] * length)[: 2 * length]
+    columns += digits_of(r - r // 2 // n * n, length)
     assert len(columns) <= context_vectors(length)
     to = [broadcast(bare.element(r**power)) for power in (2, 3)]
     return Context(kind, length, n, modulus.value, broadcast(columns), *to)
@@ -153,6 +155,24 @@ class CrtContext:
     h_q: Vectors
     p_inverse: Vectors
     q_multiple: Vectors
+    window: int
+    digits: Vectors  # (windows, 2): of p - 2 and of q - 2
+    weights_p: Vectors
+    weights_q: Vectors
+
+    @cached_property
+    def both(self) -> tuple[Vectors, Vectors, Vectors]:
+        """Constants, window digits and weights with p in the lower half of the lanes and q in the upper."""
+        pairs = ((self.p.constants, self.q.constants), (self.weights_p, self.weights_q))
+        return _in_halves(*pairs[0]), np.repeat(self.digits, LANES // 2, axis=1), _in_halves(*pairs[1])
+
+
+def _in_halves(lower: Vectors, upper: Vectors) -> Vectors:
+    out = empty_vectors(lower.size // LANES)
+    lanes = out.reshape(-1, 2, LANES // 2)
+    lanes[:, 0] = lower.reshape(lanes.shape)[:, 0]
+    lanes[:, 1] = upper.reshape(lanes.shape)[:, 1]
+    return out
 
 
 def reduce_constants(source: Context, target: Context) -> Vectors:
@@ -170,6 +190,11 @@ def make_crt_context(crt: CrtModulus) -> CrtContext:
     idempotents = [qq * invert(qq, pp), pp * invert(pp, qq)]
     lift = [digit for e in idempotents for digit in n.element(e * n.radix**2)]
     r = p.radix
+    bits = max(crt.p.bit_length(), crt.q.bit_length())
+    window = fermat_window(bits)
+    (digits_p, weights_p), (digits_q, weights_q) = (
+        correction_weights(prime, bits, window, r) for prime in (crt.p, crt.q)
+    )
     return CrtContext(
         n,
         p,
@@ -181,4 +206,7 @@ def make_crt_context(crt: CrtModulus) -> CrtContext:
         broadcast(digits_of(crt.h_q * r % crt.q, length)),
         broadcast(digits_of(crt.p_inverse * r % crt.q, length)),
         broadcast(digits_of(-(-crt.p // crt.q) * crt.q, length)),
+        window,
+        np.array([digits_p, digits_q], dtype=np.uint64).T.copy(),
+        *(broadcast([digit for x in xs for digit in digits_of(x, length)]) for xs in (weights_p, weights_q)),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from hecore.kernels.cpu.elements import digits_for
 from hecore.kernels.cpu.engine import best_window
+from hecore.kernels.cpu.fermat import fermat_window
 from hecore.kernels.cpu.vector import DIGIT_BITS
 
 
@@ -51,9 +52,20 @@ def power(length: int, bits: int, window: int | None = None, *, whole: bool = Tr
 
 
 def fixed_base(length: int, exponent_bits: int, window: int) -> int:
-    """`power.fixed_base` modulo a square, table building apart."""
+    """`power.fixed_base` modulo a square, table building apart: entries in pairs, a product of two singles each."""
     windows = -(-exponent_bits // window)
-    return (windows - 1) * multiply_single(length) + multiply_one_plus(length)
+    joins = -(-windows // 2) - 1
+    return windows // 2 * multiply_plain(length) + joins * multiply_square(length) + 2 * multiply_plain(length)
+
+
+def fermat_power(length: int, bits: int, window: int | None = None) -> int:
+    """`fermat.fermat_powers`: table and correction modulo p, squarings and products of singles modulo p^2."""
+    window = window or fermat_window(bits)
+    windows, entries = -(-bits // window), 1 << window
+    table = (entries - 2) * multiply_plain(length)
+    powers = (windows - 1) * (window * square_square(length) + multiply_single(length)) + multiply_single(length)
+    horner = (entries - 3) * (6 * length**2 + length) + 3 * multiply_plain(length)
+    return table + powers + horner
 
 
 def encrypt(key_bits: int, exponent_bits: int, window: int) -> int:
@@ -77,7 +89,7 @@ def decrypt(key_bits: int) -> int:
     """A group of one element a lane: two reductions, two exponentiations, the decoding."""
     p = digits_for(key_bits // 2)
     decode = 2 * (multiply_single(p) + multiply_plain(p)) + multiply_plain(p) + 2 * p**2
-    return 2 * (_combine(4, p) + power(p, key_bits // 2)) + decode
+    return 2 * (_combine(4, p) + fermat_power(p, key_bits // 2)) + decode
 
 
 def pippenger(key_bits: int, terms: int, bits: int, window: int) -> int:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
 from hecore.arith.modulus import CrtModulus, Modulus
-from hecore.kernels.cpu import batch
+from hecore.kernels.cpu import batch, fermat
 from hecore.kernels.cpu.context import Context, CrtContext, context_for, empty_rows, reduce_constants
 from hecore.kernels.cpu.elements import SQUARE, digits_for
-from hecore.kernels.cpu.engine import Engine, Limbs, Rows, best_window, window_digits
+from hecore.kernels.cpu.engine import Engine, Limbs, Rows
 from hecore.kernels.cpu.vector import IFMA, LANES
 
 HALF = LANES // 2
@@ -82,20 +81,29 @@ def decrypt(engine: Engine, context: CrtContext, crt: CrtModulus, rows: Rows) ->
             _reduce(engine, context.n, target, constants, rows)
             for target, constants in ((context.p, context.reduce_p), (context.q, context.reduce_q))
         ]
-    bits = max(crt.p.bit_length(), crt.q.bit_length())
-    window = best_window(bits, whole=True)
-    exponents = limbs_from_ints([crt.p - 1, crt.q - 1], limbs_for_bits(bits))
-    digits = window_digits(exponents, bits, window)[::-1]  # (windows, 2)
     if IFMA:
-        powers = _both_halves(engine, context, halves, digits, window)
+        powers = _both_halves(engine, context, halves)
     else:
-        index = [np.ascontiguousarray(digits[:, h : h + 1]) for h in range(2)]
-        factors = (context.p, context.q)
-        powers = [engine.power_windows(factors[h], halves[h], index[h], True, window, whole=True) for h in range(2)]
+        shapes = ((context.p, context.weights_p), (context.q, context.weights_q))
+        powers = [
+            _powers(engine, context, halves[h], np.ascontiguousarray(context.digits[:, h]), weights, one.constants)
+            for h, (one, weights) in enumerate(shapes)
+        ]
     return _decode(engine, context, powers[0], powers[1], crt.n.limbs)
 
 
-def _both_halves(engine: Engine, context: CrtContext, halves: list[Rows], digits: Rows, window: int) -> list[Rows]:
+def _powers(engine: Engine, context: CrtContext, rows: Rows, index: Rows, weights: Rows, constants: Rows) -> Rows:
+    """See `fermat`."""
+    length, window = context.p.length, context.window
+    out = empty_rows(len(rows), rows.shape[1])
+    extra = fermat.fermat_vectors(length, 1 << window)
+    engine._run(
+        fermat.fermat_powers, len(out), length, out, rows, index, window, weights, constants, length, extra=extra
+    )
+    return out
+
+
+def _both_halves(engine: Engine, context: CrtContext, halves: list[Rows]) -> list[Rows]:
     """The two exponentiations in the lower and upper lanes of one pass."""
     count, words = halves[0].shape
     blocks = -(-count // HALF)
@@ -106,12 +114,6 @@ def _both_halves(engine: Engine, context: CrtContext, halves: list[Rows], digits
             source = halves[h][i::HALF]
             lanes[: len(source), h, i] = source
             lanes[len(source) :, h, i] = halves[h][-1:] if count else 0
-    index = np.repeat(digits, HALF, axis=1)
-    constants = np.array(context.p.constants.reshape(-1, LANES))
-    constants[:, HALF:] = context.q.constants.reshape(-1, LANES)[:, HALF:]
-    both = Context(
-        SQUARE, context.p.length, context.p.root, context.p.value, constants.reshape(-1), constants[:0], constants[:0]
-    )
-    out = engine.power_windows(both, mixed, np.ascontiguousarray(index), True, window, whole=True)
-    split = out.reshape(blocks, 2, HALF, words)
+    constants, index, weights = context.both
+    split = _powers(engine, context, mixed, index, weights, constants).reshape(blocks, 2, HALF, words)
     return [np.ascontiguousarray(split[:, h].reshape(-1, words)[:count]) for h in range(2)]

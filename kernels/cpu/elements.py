@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hecore.kernels.cpu import montgomery
+from hecore.kernels.cpu import montgomery, primitives
 from hecore.kernels.cpu.cache import inner, shared
 from hecore.kernels.cpu.vector import (
     LANES,
@@ -47,11 +47,16 @@ PLAIN, SQUARE = 0, 1
 FOUR_ROWS_FROM = 24  # digits: below, a multiplication does not hide a four-row pass's longer head
 SLACK_BITS = 12
 
-_multiply2, _multiply4 = montgomery.make_multiply(2), montgomery.make_multiply(4)
-_reduce2, _reduce4 = montgomery.make_reduce(2), montgomery.make_reduce(4)
-_square2, _square4 = montgomery.make_square(2), montgomery.make_square(4)
-_multiply_two2 = montgomery.make_multiply_two(2)
-_product2 = montgomery.make_product(2)
+_multiply2, _multiply4 = primitives.make_multiply(2), primitives.make_multiply(4)
+_from2, _from4 = primitives.make_multiply_from(2), primitives.make_multiply_from(4)
+_plus2, _plus4 = primitives.make_multiply_plus(2), primitives.make_multiply_plus(4)
+_twice_plus2, _twice_plus4 = (primitives.make_multiply_plus(rows, doubled=True) for rows in (2, 4))
+_square2, _square4 = primitives.make_square(2), primitives.make_square(4)
+_two2, _two_from2, _two_plus2 = (
+    make(2)
+    for make in (primitives.make_multiply_two, primitives.make_multiply_two_from, primitives.make_multiply_two_plus)
+)
+_product2 = primitives.make_product(2)
 
 
 def digits_for(bits: int) -> int:
@@ -92,8 +97,14 @@ def ONE(c, length):
     return c + V * (1 + 4 * length)
 
 
+@inner
+def COMPLEMENT(c, length):
+    """R - K, with K the largest multiple of n up to R/2: see `scaled form` below"""
+    return c + V * (1 + 6 * length)
+
+
 def context_vectors(length: int) -> int:
-    return 1 + 6 * length
+    return 1 + 7 * length
 
 
 def work_vectors(length: int) -> int:
@@ -139,17 +150,35 @@ def subtract_if_not_below(x, n, count):
         store(x, j, xor(d, and_(xor(a, d), keep)))
 
 
-@shared(7)
-def multiply(acc, a, b, n, k0, m, length):
-    if length % 4 == 0 and length >= FOUR_ROWS_FROM:
-        _multiply4(acc, a, b, n, k0, m, length)
-    else:
-        _multiply2(acc, a, b, n, k0, m, length)
+@inner
+def four_rows(length):
+    return length % 4 == 0 and length >= FOUR_ROWS_FROM
 
 
 @shared(8)
-def multiply_two(acc, a, b, c, d, n, k0, length):
-    _multiply_two2(acc, a, b, c, d, n, k0, length)
+def multiply(acc, out, a, b, n, k0, m, length):
+    if four_rows(length):
+        _multiply4(acc, out, a, b, n, k0, m, length)
+    else:
+        _multiply2(acc, out, a, b, n, k0, m, length)
+
+
+@shared(9)
+def multiply_from(acc, out, plus, minus, a, b, n, k0, length):
+    if four_rows(length):
+        _from4(acc, out, plus, minus, a, b, n, k0, length)
+    else:
+        _from2(acc, out, plus, minus, a, b, n, k0, length)
+
+
+@shared(9)
+def multiply_two(acc, out, a, b, c, d, n, k0, length):
+    _two2(acc, out, a, b, c, d, n, k0, length)
+
+
+@shared(11)
+def multiply_two_from(acc, out, plus, minus, a, b, c, d, n, k0, length):
+    _two_from2(acc, out, plus, minus, a, b, c, d, n, k0, length)
 
 
 @shared(4)
@@ -157,67 +186,49 @@ def product(acc, a, b, length):
     _product2(acc, a, b, length)
 
 
-@shared(6)
-def square_columns(acc, a, n, k0, m, length):
-    zero(acc, length)
-    if length % 4 == 0:
-        _square4(acc, a, length)
-        _reduce4(acc, n, k0, m, length)
+@shared(7)
+def square(acc, out, a, n, k0, m, length):
+    if length % 4 == 0 and length > 4:
+        _square4(acc, out, a, n, k0, m, length)
     else:
-        _square2(acc, a, length)
-        _reduce2(acc, n, k0, m, length)
+        _square2(acc, out, a, n, k0, m, length)
 
 
 @shared(6)
 def multiply_plain(r, x, y, c, length, w):
     """r <- x*y/R modulo n."""
-    zero(w, length)
-    multiply(w, x, y, N(c), c, w + 4 * length * V, length)
-    normalise(r, w + length * V, length)
+    multiply(w, r, x, y, N(c), c, w + 4 * length * V, length)
 
 
 @shared(5)
 def square_plain(r, x, c, length, w):
-    square_columns(w, x, N(c), c, w + 4 * length * V, length)
-    normalise(r, w + length * V, length)
-
-
-@inner
-def bias_minus(acc, m, c, length):
-    bias = BIAS(c, length)
-    for j in range(length):
-        store(acc, j, sub(load(bias, j), load(m, j)))
+    square(w, r, x, N(c), c, w + 4 * length * V, length)
 
 
 @shared(6)
 def multiply_square(r, x, y, c, length, w):
     """r <- x*y/R modulo n^2."""
     size = length * V
-    second, m = w + 2 * size, w + 4 * size
-    zero(w, length)
-    multiply(w, x, y, N(c), c, m, length)
-    bias_minus(second, m, c, length)
-    multiply_two(second, x, y + size, x + size, y, N(c), c, length)
-    normalise(r, w + size, length)
-    normalise(r + size, second + size, length)
+    low, m = w + 2 * size, w + 3 * size
+    multiply(w, low, x, y, N(c), c, m, length)
+    multiply_two_from(w, r + size, BIAS(c, length), m, x, y + size, x + size, y, N(c), c, length)
+    copy(r, low, length)
 
 
 @shared(5)
 def square_square(r, x, c, length, w):
     """r <- x*x/R modulo n^2."""
     size = length * V
-    second, m, twice = w + 2 * size, w + 4 * size, w + 5 * size
-    square_columns(w, x, N(c), c, m, length)
-    bias_minus(second, m, c, length)
+    low, m, twice = w + 2 * size, w + 3 * size, w + 4 * size
+    square(w, low, x, N(c), c, m, length)
     k = splat(np.uint64(0))
     for j in range(length):
         t = load(x + size, j)
         t = add(add(t, t), k)
         store(twice, j, low_digit(t))
         k = carry(t)
-    multiply(second, x, twice, N(c), c, m, length)
-    normalise(r, w + size, length)
-    normalise(r + size, second + size, length)
+    multiply_from(w, r + size, BIAS(c, length), m, x, twice, N(c), c, length)
+    copy(r, low, length)
 
 
 @shared(6)
@@ -227,13 +238,10 @@ def multiply_single(r, s, y, c, length, w):
     For s < R the components stay below (2n*R)/R + n + 2 < 16n: loose.
     """
     size = length * V
-    second, m = w + 2 * size, w + 4 * size
-    zero(w, length)
-    multiply(w, s, y, N(c), c, m, length)
-    bias_minus(second, m, c, length)
-    multiply(second, s, y + size, N(c), c, m, length)
-    normalise(r, w + size, length)
-    normalise(r + size, second + size, length)
+    low, m = w + 2 * size, w + 3 * size
+    multiply(w, low, s, y, N(c), c, m, length)
+    multiply_from(w, r + size, BIAS(c, length), m, s, y + size, N(c), c, length)
+    copy(r, low, length)
 
 
 @shared(6)
@@ -242,10 +250,89 @@ def multiply_one_plus(r, x, u, c, length, w):
     size = length * V
     factor = w + 5 * size
     multiply_plain(factor, u, R2(c, length), c, length, w)  # u*R mod n
-    zero(w, length)
-    multiply_two(w, factor, x, R1(c, length), x + size, N(c), c, length)
+    multiply_two(w, r + size, factor, x, R1(c, length), x + size, N(c), c, length)
     copy(r, x, length)
-    normalise(r + size, w + size, length)
+
+
+# -- scaled form ---------------------------------------------------------------------------------------------
+#
+# Inside long products the second component is kept with another sign and scale: x = x0 - (z/R)*n, z < R. Then the
+# product of two singles s*t costs one Montgomery multiplication modulo n, two half-size products: s*t = x0*R - m*n
+# says that s*t/R is (x0, m) in this form, the quotient m itself being z. For x = (x0, z) and y = (y0, m),
+#
+#     x*y/R = x0*y0/R - n/R * (x0*m + z*y0)/R = r - n/R * (m' + (x0*m + z*y0)/R),  x0*y0 = r*R - m'*n,
+#
+# five half-size products again, no bias, and no reduction of m'. A table product a pair of entries is thus 2 + 5, not
+# 4 + 4. Ranges: with x0, y0 < 2n and m, z < R the reduced term is below (2n*R + R*2n)/R + n = 5n. From m' >= R/2 the
+# tail of the last pass takes K, a multiple of n with R/2 - n < K <= R/2, so that z' < R/2 + n + 5n < R; for a squaring,
+# whose term is twice x0*z/R < 3n, z' < R/2 + 7n. The mask is that of m's top bit: no branch, no further pass.
+
+
+@shared(9)
+def multiply_plus(acc, out, quotient, complement, a, b, n, k0, length):
+    if four_rows(length):
+        _plus4(acc, out, quotient, complement, a, b, n, k0, length)
+    else:
+        _plus2(acc, out, quotient, complement, a, b, n, k0, length)
+
+
+@shared(9)
+def multiply_twice_plus(acc, out, quotient, complement, a, b, n, k0, length):
+    if four_rows(length):
+        _twice_plus4(acc, out, quotient, complement, a, b, n, k0, length)
+    else:
+        _twice_plus2(acc, out, quotient, complement, a, b, n, k0, length)
+
+
+@shared(11)
+def multiply_two_plus(acc, out, quotient, complement, a, b, c, d, n, k0, length):
+    _two_plus2(acc, out, quotient, complement, a, b, c, d, n, k0, length)
+
+
+@shared(6)
+def pair_singles(r, s, t, c, length, w):
+    """r <- s*t/R for two singles below 2n, in scaled form."""
+    multiply(w, r, s, t, N(c), c, r + length * V, length)
+
+
+@shared(6)
+def scaled_multiply(r, x, y, c, length, w):
+    """r <- x*y/R, all in scaled form; r is neither x nor y."""
+    size = length * V
+    m = w + 2 * size
+    multiply(w, r, x, y, N(c), c, m, length)
+    multiply_two_plus(w, r + size, m, COMPLEMENT(c, length), x, y + size, x + size, y, N(c), c, length)
+
+
+@shared(6)
+def scaled_single(r, s, x, c, length, w):
+    """r <- s*x/R for a single s below 2n and x in scaled form; r is not x."""
+    size = length * V
+    m = w + 2 * size
+    multiply(w, r, s, x, N(c), c, m, length)
+    multiply_plus(w, r + size, m, COMPLEMENT(c, length), s, x + size, N(c), c, length)
+
+
+@shared(5)
+def scaled_square(r, x, c, length, w):
+    """r <- x*x/R in scaled form; r is not x."""
+    size = length * V
+    m = w + 2 * size
+    square(w, r, x, N(c), c, m, length)
+    multiply_twice_plus(w, r + size, m, COMPLEMENT(c, length), x, x + size, N(c), c, length)
+
+
+@shared(6)
+def scaled_one_plus(r, x, u, c, length, w):
+    """r <- x*(1 + u*n), in split form again, for x in scaled form and an integer u < R.
+
+    x0*u - z/R, and -z/R mod n is the reduction of BIAS - z, as BIAS is a multiple of n with columns above any digit.
+    """
+    size = length * V
+    factor = w + 5 * size
+    multiply_plain(factor, u, R2(c, length), c, length, w)  # u*R mod n
+    multiply_from(w, r + size, BIAS(c, length), x + size, factor, x, N(c), c, length)
+    copy(r, x, length)
 
 
 @shared(3)

@@ -18,14 +18,13 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from hecore.kernels.cpu.cache import inner, shared
+from hecore.kernels.cpu.cache import shared
 from hecore.kernels.cpu.montgomery import i64, loop
 from hecore.kernels.cpu.vector import (
     IFMA,
     LANES,
     V_PERMUTE,
     WORD,
-    add,
     constant,
     emit_load,
     emit_store,
@@ -138,16 +137,64 @@ else:
             read_table(destination + g * step, table, entries, digits, index + 8 * g)
 
 
-@inner
-def read_powers_whole(destination, table, entries, digits, index):
-    """Per lane, entry `index` of a table of elements; every entry is read. `digits` is even."""
-    one = splat(np.uint64(1))
-    for d in range(0, digits, 2):
-        a, b = load(table, d), load(table, d + 1)
-        e = one
-        for i in range(1, entries):
-            a = select_equal(index, e, load(table, i * digits + d), a)
-            b = select_equal(index, e, load(table, i * digits + d + 1), b)
-            e = add(e, one)
-        store(destination, d, a)
-        store(destination, d + 1, b)
+def make_private_read(bits: int) -> Any:
+    """read(destination, table, digits, index): entry `index` of 2**bits elements, per lane; every entry is read.
+
+    A binary tree of choices, one mask a bit of the index: half the work of comparing the index with every number.
+    """
+
+    def emit(b: ir.IRBuilder, destination: Any, table: Any, digits: Any, index: Any) -> None:
+        chosen = emit_load(b, index, 0)
+        masks = [b.icmp_unsigned("!=", b.and_(chosen, constant(1 << level)), constant(0)) for level in range(bits)]
+        with loop(b, i64(0), digits, 1) as d:
+            subtrees: list[Any] = []  # one finished subtree a level, as in a binary counter
+            for entry in range(1 << bits):
+                value = emit_load(b, table, b.add(b.mul(digits, i64(entry)), d))
+                level = 0
+                while entry >> level & 1:
+                    value = b.select(masks[level], value, subtrees.pop())
+                    level += 1
+                subtrees.append(value)
+            emit_store(b, destination, d, subtrees.pop())
+
+    @intrinsic
+    def read(_t: Any, destination: Any, table: Any, digits: Any, index: Any) -> Any:
+        def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
+            emit(b, *v)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 4), codegen
+
+    return read
+
+
+if IFMA:
+    _own1, _own2, _own3, _own4, _own5, _own6 = (make_private_read(bits) for bits in range(1, 7))
+
+    @shared(5)
+    def read_powers_whole(destination, table, entries, digits, index):
+        """Per lane, entry `index` of a table of 2 to 64 elements; every entry is read."""
+        if entries == 2:
+            _own1(destination, table, digits, index)
+        elif entries == 4:
+            _own2(destination, table, digits, index)
+        elif entries == 8:
+            _own3(destination, table, digits, index)
+        elif entries == 16:
+            _own4(destination, table, digits, index)
+        elif entries == 32:
+            _own5(destination, table, digits, index)
+        else:
+            _own6(destination, table, digits, index)
+
+else:
+
+    @shared(5)
+    def read_powers_whole(destination, table, entries, digits, index):
+        """Per lane, entry `index` of a table of elements; every entry is compared."""
+        chosen = load(index, 0)
+        for d in range(digits):
+            value = load(table, d)
+            for i in range(1, entries):
+                value = select_equal(chosen, splat(np.uint64(i)), load(table, i * digits + d), value)
+            store(destination, d, value)

@@ -1,18 +1,22 @@
-"""Montgomery arithmetic on LANES numbers at once, radix 2^52: three staged primitives make everything else.
+"""Montgomery arithmetic on LANES numbers at once, radix 2^52: the code behind the staged primitives (`primitives`).
 
-`sum_of_products`  acc <- (acc + sum of a*b over P pairs + m*n) / R      for P = 0, 1, 2
-`product`          acc <- acc + a*b
-`square`           acc <- a*a
+`multiply`, `multiply_two`   out <- (start + sum of a*b over P pairs + m*n) / R      for P = 1, 2
+`square`                     out <- (a*a + m*n) / R
+`product`                    acc <- acc + a*b
 
-with R = 2^(52 L) and m = -(acc + sum a*b)/n mod R, whose digits can be kept (P. Montgomery 1985; the digit-wise
+with R = 2^(52 L) and m = -(start + sum a*b)/n mod R, whose digits can be kept (P. Montgomery 1985; the digit-wise
 choice of m is "FIOS" in Koc, Acar and Kaliski 1996). They are *staged*: the Python below runs once, at
 compile time, and its loops over rows and pairs write straight-line vector code.
 
 The accumulator is 2L columns of plain 64-bit sums and is never shifted: a pass adds ROWS rows of every product
 to columns i .. i+L+ROWS-1 in place, so that the quotient ends in columns L .. 2L-1. A row adds at most six half
-products below 2^52 to a column, so a column stays below 6*L*2^52 + 2^63 for L up to `MAX_DIGITS`; carries are
-propagated once, by the caller, at the end. (A product's low and high half go to neighbouring columns; two
-sums x and y a column give the out-of-order engine two chains.)
+products below 2^52 to a column, so a column stays below 6*L*2^52 + 2^63 for L up to `MAX_DIGITS`. (A product's low
+and high half go to neighbouring columns; two sums x and y a column give the out-of-order engine two chains.)
+
+Nothing walks over the accumulator beside the passes. What a column starts from is asked for when the first pass
+reaches it (`start`), and the last pass, after which columns L .. 2L-1 are final one after the other, carries and
+writes digits (`Tail`): it reads digit j of every operand before it writes digit j, so `out` may be any of the operands
+that a multiplication names second, and any named first, whose last ROWS digits it has loaded beforehand.
 
 The only long dependency is the choice of m, about 15 cycles a row. A pass therefore chooses the *next* pass's
 digits as soon as their ROWS columns are final, and lets the rest of its own columns hide the wait.
@@ -20,23 +24,24 @@ digits as soon as their ROWS columns are final, and lets the rest of its own col
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.core import cgutils
 
 from hecore.kernels.cpu.vector import (
     DIGIT_BITS,
+    DIGIT_MASK,
     I64,
     VECTOR_BYTES,
     constant,
     emit_load,
     emit_mul_hi,
     emit_mul_lo,
+    emit_opaque,
     emit_store,
 )
 
@@ -46,6 +51,7 @@ MIN_DIGITS = 4  # a pass hides the next one's head behind at least ROW_STEP colu
 
 Value = Any  # an LLVM value; llvmlite ships no types
 Window = list[Value]  # digits j, j-1, ..., j-ROWS of an operand; None outside its range
+Start = Callable[[Value, int], Value]  # what a column holds before its first pass; by its number and that mod ROW_STEP
 
 
 def i64(value: int) -> Value:
@@ -70,6 +76,43 @@ def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int) -> Iterator[Valu
 
 def _offset(b: ir.IRBuilder, address: Value, vectors: Value) -> Value:
     return b.add(address, b.mul(vectors, i64(VECTOR_BYTES)))
+
+
+class Tail:
+    """Carries through the columns of the last pass: digit j of the result is written when column L + j is final.
+
+    With `quotient` the result is 2*column (`doubled`; else column) + m' - K where m' >= R/2, for digits m' and a
+    constant K <= R/2: mod R that adds R - K, whose digits stand at `complement`, and drops the last carry.
+    """
+
+    def __init__(
+        self,
+        b: ir.IRBuilder,
+        out: Value,
+        length: Value,
+        quotient: tuple[Value, Value] | None = None,
+        *,
+        doubled: bool = False,
+    ) -> None:
+        self.b, self.out, self.quotient, self.doubled = b, out, quotient, doubled
+        self.carry = cgutils.alloca_once_value(b, constant(0))
+        if quotient is not None:
+            top = emit_load(b, quotient[0], b.sub(length, i64(1)))
+            high = b.ashr(b.shl(top, constant(64 - DIGIT_BITS)), constant(63))
+            self.mask = cgutils.alloca_once_value(b, emit_opaque(b, high))
+
+    def begin(self, carry: Value) -> None:
+        """The carry that the lower columns leave, in their measure."""
+        self.b.store(self.b.shl(carry, constant(1)) if self.doubled else carry, self.carry)
+
+    def write(self, index: Value, column: Value) -> None:
+        b = self.b
+        value = b.add(b.shl(column, constant(1)) if self.doubled else column, b.load(self.carry))
+        if self.quotient is not None:
+            own, complement = (emit_load(b, address, index) for address in self.quotient)
+            value = b.add(value, b.add(own, b.and_(complement, b.load(self.mask))))
+        emit_store(b, self.out, index, b.and_(value, constant(DIGIT_MASK)))
+        b.store(b.lshr(value, constant(DIGIT_BITS)), self.carry)
 
 
 @dataclass
@@ -121,41 +164,57 @@ class _Pass:
         return m, carry
 
     def sweep(
-        self, acc: Value, factors: list[list[Value]], slots: list[list[Value]], start: int, *, fresh: bool
+        self,
+        acc: Value,
+        factors: list[list[Value]],
+        slots: list[list[Value]],
+        first: int,
+        *,
+        begin: Start | None,
+        above: Start | None,
+        shift: int = 0,
+        tail: Tail | None = None,
     ) -> None:
-        """Columns start .. L-1 in a loop, then the ROWS columns above L, which are new where `fresh`."""
+        """Columns first .. L-1 in a loop, then the ROWS columns above L; L - first is a multiple of ROWS.
+
+        Columns below L start from `begin`, those above from `above`, or, where that is None, from what they hold. They
+        go `shift` places down or, with `tail`, out.
+        """
         b, rows = self.b, self.rows
 
-        def step(index: Value, count: int) -> None:
-            windows = [[None, *(b.load(slot) for slot in group)] for group in slots]
-            for u in range(count):
+        def step(index: Value, source: Start | None, *, more: bool) -> list[Window]:
+            windows: list[Window] = [[None, *(b.load(slot) for slot in group)] for group in slots]
+            for u in range(rows):
                 j = b.add(index, i64(u))
-                for window, address in zip(windows, self.operands, strict=True):
-                    window[0] = emit_load(b, address, j)
-                emit_store(b, acc, j, self.column(emit_load(b, acc, j), factors, windows))
+                if more:
+                    for window, address in zip(windows, self.operands, strict=True):
+                        window[0] = emit_load(b, address, j)
+                start = emit_load(b, acc, j) if source is None else source(j, u % ROW_STEP)
+                column = self.column(start, factors, windows)
+                if tail is None:
+                    emit_store(b, acc, b.sub(j, i64(shift)), column)
+                else:
+                    tail.write(b.sub(j, i64(rows)), column)
                 windows = [[None, *window[:-1]] for window in windows]
+            return windows
+
+        with loop(b, i64(first), self.length, rows) as index:
+            windows = step(index, begin, more=True)
             for group, window in zip(slots, windows, strict=True):
                 for slot, digit in zip(group, window[1:], strict=True):
                     b.store(digit, slot)
-
-        span = b.sub(self.length, i64(start))
-        whole = b.sub(self.length, b.srem(span, i64(rows)))
-        with loop(b, i64(start), whole, rows) as index:
-            step(index, rows)
-        with loop(b, whole, self.length, 1) as index:
-            step(index, 1)
-        windows: list[Window] = [[None, *(b.load(slot) for slot in group)] for group in slots]
-        for u in range(rows):
-            j = b.add(self.length, i64(u))
-            emit_store(b, acc, j, self.column(constant(0) if fresh else emit_load(b, acc, j), factors, windows))
-            windows = [[None, *window[:-1]] for window in windows]
+        step(self.length, above, more=False)
 
     def slots(self, low: list[list[Value]]) -> list[list[Value]]:
         """Loop-carried windows: digits ROWS-1, ..., 0 of every operand (LLVM keeps them in registers)."""
         return [[cgutils.alloca_once_value(self.b, digit) for digit in reversed(digits)] for digits in low]
 
 
-def _emit_sum_of_products(
+def nothing(_column: Value, _parity: int) -> Value:
+    return constant(0)
+
+
+def emit_sum_of_products(
     b: ir.IRBuilder,
     rows: int,
     acc: Value,
@@ -164,9 +223,12 @@ def _emit_sum_of_products(
     k0_address: Value,
     m_address: Value | None,
     length: Value,
+    tail: Tail,
     *,
-    fresh: bool,
+    begin: Start = nothing,
+    above: Start = nothing,
 ) -> None:
+    """L > ROWS. `begin` gives the columns below L, `above` those from L on (also by their number from column 0)."""
     one_pass = _Pass(b, rows, length, [other for _, other in pairs] + [n])
     k0 = emit_load(b, k0_address, 0)
     zero = i64(0)
@@ -180,61 +242,69 @@ def _emit_sum_of_products(
                 emit_store(b, _offset(b, m_address, row), r, digit)
         return factors, m, carry
 
-    def run(row: Value, *, last: bool) -> None:
-        at = _offset(b, acc, row)
+    def run(row: Value, *, first: bool = False, last: bool = False) -> None:
         factors = [one_pass.digits(a, row, rows) for a, _ in pairs] + [[b.load(slot) for slot in m_slots]]
         low = [one_pass.digits(address, 0, rows) for address in one_pass.operands]
         slots = one_pass.slots(low)
         carry = b.load(carry_slot)
+        source = begin if first else None
+
+        def fresh(column: Value, parity: int) -> Value:
+            return above(b.add(row, column), parity)
+
+        def column_at(u: int) -> Value:
+            return emit_load(b, acc, rows + u) if source is None else source(i64(rows + u), u % ROW_STEP)
+
         if last:
-            emit_store(b, at, rows, b.add(emit_load(b, at, rows), carry))
-            one_pass.sweep(at, factors, slots, rows, fresh=fresh)
+            tail.begin(carry)
+            one_pass.sweep(acc, factors, slots, rows, begin=None, above=fresh, tail=tail)
             return
         columns = []
         windows: list[Window] = [[None, *reversed(digits)] for digits in low]
         for u in range(rows):
             for window, address in zip(windows, one_pass.operands, strict=True):
                 window[0] = emit_load(b, address, rows + u)
-            x = emit_load(b, at, rows + u)
+            x = column_at(u)
             columns.append(one_pass.column(b.add(x, carry) if u == 0 else x, factors, windows))
             windows = [[None, *window[:-1]] for window in windows]
         for group, window in zip(slots, windows, strict=True):
             for slot, digit in zip(group, window[1:], strict=True):
                 b.store(digit, slot)
         _, m, next_carry = choose(columns, b.add(row, i64(rows)))
-        one_pass.sweep(at, factors, slots, 2 * rows, fresh=fresh)
+        one_pass.sweep(acc, factors, slots, 2 * rows, begin=source, above=fresh, shift=rows)
         for slot, digit in zip(m_slots, m, strict=True):
             b.store(digit, slot)
         b.store(next_carry, carry_slot)
 
-    _, m, carry = choose([emit_load(b, acc, j) for j in range(rows)], zero)
+    _, m, carry = choose([begin(i64(j), j % ROW_STEP) for j in range(rows)], zero)
     m_slots = [cgutils.alloca_once_value(b, digit) for digit in m]
     carry_slot = cgutils.alloca_once_value(b, carry)
-    with loop(b, zero, b.sub(length, i64(rows)), rows) as row:
-        run(row, last=False)
+    run(zero, first=True)
+    with loop(b, i64(rows), b.sub(length, i64(rows)), rows) as row:
+        run(row)
     run(b.sub(length, i64(rows)), last=True)
 
 
-def _emit_product(b: ir.IRBuilder, rows: int, acc: Value, a: Value, other: Value, length: Value) -> None:
+def emit_product(b: ir.IRBuilder, rows: int, acc: Value, a: Value, other: Value, length: Value) -> None:
     one_pass = _Pass(b, rows, length, [other])
     with loop(b, i64(0), length, rows) as row:
         factors = [one_pass.digits(a, row, rows)]
         slots = [[cgutils.alloca_once_value(b, constant(0)) for _ in range(rows)]]
         for slot in slots[0]:
             b.store(constant(0), slot)
-        one_pass.sweep(_offset(b, acc, row), factors, slots, 0, fresh=True)
+        one_pass.sweep(_offset(b, acc, row), factors, slots, 0, begin=None, above=nothing)
 
 
-def _emit_square(b: ir.IRBuilder, rows: int, acc: Value, a: Value, length: Value) -> None:
-    """acc[0 .. 2L-1] <- a*a for acc[0 .. L-1] zero: the products a_i*a_j with i < j, doubled, then the a_i^2.
+def emit_cross_products(b: ir.IRBuilder, rows: int, acc: Value, a: Value, length: Value) -> None:
+    """acc[0 .. 2L-1] <- sum over i < j of a_i*a_j: half of what a square has beside the a_i^2. L > ROWS.
 
     Row block i .. i+ROWS-1 meets digit i+s in column 2i+w, w = r+s; s > r is a real condition only for
     w < 2*ROWS, where the terms are written out; above, the block is an ordinary pass over columns of width L-i.
     """
 
-    def corner(at: Value, digits: list[Value], start: int, stop: int) -> None:
-        for w in range(start, stop):
-            x, y = emit_load(b, at, w), constant(0)
+    def corner(at: Value, digits: list[Value], fresh_from: int) -> None:
+        for w in range(1, 2 * rows):
+            x, y = constant(0) if w >= fresh_from else emit_load(b, at, w), constant(0)
             for r in range(rows):
                 if r < w - r < len(digits):
                     x = emit_mul_lo(b, x, digits[r], digits[w - r])
@@ -242,104 +312,20 @@ def _emit_square(b: ir.IRBuilder, rows: int, acc: Value, a: Value, length: Value
                     y = emit_mul_hi(b, y, digits[r], digits[w - 1 - r])
             emit_store(b, at, w, b.add(x, y))
 
-    with loop(b, i64(0), b.sub(length, i64(rows)), rows) as row:
+    def block(row: Value, *, first: bool) -> None:
         at, here = _offset(b, acc, b.add(row, row)), _offset(b, a, row)
         one_pass = _Pass(b, rows, b.sub(length, row), [here])
         digits = one_pass.digits(here, 0, 2 * rows)
-        corner(at, digits, 1, 2 * rows)
+        corner(at, digits, 0 if first else 2 * rows)
         slots = one_pass.slots([digits[rows:]])
         for slot, digit in zip(slots[0], reversed(digits[rows:]), strict=True):
             b.store(digit, slot)
-        one_pass.sweep(at, [digits[:rows]], slots, 2 * rows, fresh=True)
+        one_pass.sweep(at, [digits[:rows]], slots, 2 * rows, begin=nothing if first else None, above=nothing)
+
+    emit_store(b, acc, 0, constant(0))
+    block(i64(0), first=True)
+    with loop(b, i64(rows), b.sub(length, i64(rows)), rows) as row:
+        block(row, first=False)
     row = b.sub(length, i64(rows))
     at, here = _offset(b, acc, b.add(row, row)), _offset(b, a, row)
-    for w in range(rows, 2 * rows):  # columns no earlier block has touched
-        emit_store(b, at, w, constant(0))
-    corner(at, [emit_load(b, here, r) for r in range(rows)], 1, 2 * rows)
-    with loop(b, i64(0), length, 1) as i:
-        digit = emit_load(b, a, i)
-        even = b.add(i, i)
-        odd = b.add(even, i64(1))
-        x, y = emit_load(b, acc, even), emit_load(b, acc, odd)
-        emit_store(b, acc, even, emit_mul_lo(b, b.add(x, x), digit, digit))
-        emit_store(b, acc, odd, emit_mul_hi(b, b.add(y, y), digit, digit))
-
-
-_P = types.intp
-
-
-def _statement(arguments: int) -> Any:
-    return types.void(*[_P] * arguments)
-
-
-def make_reduce(rows: int) -> Any:
-    """reduce_(acc, n, k0, m, L): acc (2L columns in) <- (acc + m*n)/R in columns L .. 2L-1; m kept."""
-
-    @intrinsic
-    def reduce_(_t: Any, acc: Any, n: Any, k0: Any, m: Any, length: Any) -> Any:
-        def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
-            _emit_sum_of_products(b, rows, v[0], [], v[1], v[2], v[3], v[4], fresh=False)
-            return context.get_dummy_value()
-
-        return _statement(5), codegen
-
-    return reduce_
-
-
-def make_multiply(rows: int) -> Any:
-    """multiply(acc, a, b, n, k0, m, L): acc (L columns in) <- (acc + a*b + m*n)/R in columns L .. 2L-1; m kept.
-
-    L > rows here and in `make_multiply_two`: the last pass carries into a column that an earlier one has begun.
-    """
-
-    @intrinsic
-    def multiply(_t: Any, acc: Any, a: Any, other: Any, n: Any, k0: Any, m: Any, length: Any) -> Any:
-        def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
-            _emit_sum_of_products(b, rows, v[0], [(v[1], v[2])], v[3], v[4], v[5], v[6], fresh=True)
-            return context.get_dummy_value()
-
-        return _statement(7), codegen
-
-    return multiply
-
-
-def make_multiply_two(rows: int) -> Any:
-    """multiply_two(acc, a, b, c, d, n, k0, L): acc (L columns in) <- (acc + a*b + c*d + m*n)/R, likewise."""
-
-    @intrinsic
-    def multiply_two(_t: Any, acc: Any, a: Any, b_: Any, c: Any, d: Any, n: Any, k0: Any, length: Any) -> Any:
-        def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
-            _emit_sum_of_products(b, rows, v[0], [(v[1], v[2]), (v[3], v[4])], v[5], v[6], None, v[7], fresh=True)
-            return context.get_dummy_value()
-
-        return _statement(8), codegen
-
-    return multiply_two
-
-
-def make_product(rows: int) -> Any:
-    """product(acc, a, b, L): acc (L columns in) <- acc + a*b in columns 0 .. 2L-1."""
-
-    @intrinsic
-    def product(_t: Any, acc: Any, a: Any, other: Any, length: Any) -> Any:
-        def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
-            _emit_product(b, rows, v[0], v[1], v[2], v[3])
-            return context.get_dummy_value()
-
-        return _statement(4), codegen
-
-    return product
-
-
-def make_square(rows: int) -> Any:
-    """square(acc, a, L): acc (columns 0 .. L-1 zero) <- a*a in columns 0 .. 2L-1."""
-
-    @intrinsic
-    def square(_t: Any, acc: Any, a: Any, length: Any) -> Any:
-        def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
-            _emit_square(b, rows, v[0], v[1], v[2])
-            return context.get_dummy_value()
-
-        return _statement(3), codegen
-
-    return square
+    corner(at, [emit_load(b, here, r) for r in range(rows)], rows)  # earlier blocks end below column ROWS

@@ -26,7 +26,10 @@ from hecore.kernels.cpu.elements import (
     multiply_plain,
     multiply_single,
     normalise,
+    pair_singles,
     point_rows,
+    scaled_multiply,
+    scaled_one_plus,
     scatter,
     square_element,
     zero,
@@ -80,7 +83,7 @@ def exponentiate(out, a, index, shared, bits, whole, context, length, kind, firs
         for window in range(index.shape[0]):
             at = index.ctypes.data + 8 * (window * columns + (0 if shared else g * LANES))
             if whole:
-                read_powers_whole(t, table, entries, digits, load(at, 0))
+                read_powers_whole(t, table, entries, digits, at)
             else:
                 read_powers_vartime(t, table, digits, at)
             if window == 0:
@@ -131,43 +134,98 @@ def walk_groups(length: int) -> int:
 
 
 def fixed_base_vectors(length: int) -> int:
-    """Scratch beyond `area`: SHARED_READS entries, then a product and a logarithm a walking group."""
-    return SHARED_READS * 2 * length + walk_groups(length) * 3 * length
+    """Scratch beyond `area`: two entries a group of a shared read, then a product and a logarithm a walking group."""
+    return SHARED_READS * 4 * length + walk_groups(length) * 3 * length
+
+
+@inner
+def read_window(destination, step, table, entries, digits, index, count):
+    """Entries for `count` <= SHARED_READS lane groups, `step` bytes apart."""
+    if count == SHARED_READS:
+        read_table_four(destination, step, table, entries, digits, index)
+    else:
+        for i in range(count):
+            read_table(destination + i * step, table, entries, digits, index + i * V)
+
+
+@inner
+def add_logarithms(u, v, length):
+    for j in range(length):
+        store(u, j, add(load(u, j), load(v, j)))
+
+
+@inner
+def absorb_pair(x, first, second, empty, c, length, w, t):
+    """Multiply the running product x (scaled form), whose logarithms follow it, by two table entries; t is scratch."""
+    size = length * V
+    u = x + 2 * size
+    add_logarithms(first + size, second + size, length)
+    if empty:
+        pair_singles(x, first, second, c, length, w)
+        copy(u, first + size, length)
+        return
+    pair_singles(t, first, second, c, length, w)
+    scaled_multiply(t + 2 * size, x, t, c, length, w)
+    copy(x, t + 2 * size, 2 * length)
+    add_logarithms(u, first + size, length)
+
+
+@inner
+def absorb_first(x, t, c, length, kind):
+    """The product of one entry; modulo a square in scaled form, then the logarithm."""
+    size = length * V
+    copy(x, t, length)
+    if kind == SQUARE:
+        zero(x + size, length)
+        copy(x + 2 * size, t + size, length)
 
 
 @kernel
 def fixed_base(out, table, entries, index, walk, context, length, kind, first, last, scratch):
     """base**e for window digits `index` (windows, columns), columns a multiple of LANES, least significant first.
 
-    `table` is flat (windows, digits, entries). `walk` lane groups take each window in turn, four to a read.
+    `table` is flat (windows, digits, entries). `walk` lane groups take the windows in turn, four to a read: modulo a
+    square two windows at a time, of which the first stands alone where their number is odd.
     """
     base = scratch.ctypes.data
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
     digits = length if kind == PLAIN else 2 * length
     size = length * V
     entry = base + area(length) * V
-    state = entry + SHARED_READS * 2 * size
-    columns = index.shape[1]
-    line = slot(base, length, 0)
+    other = entry + SHARED_READS * 2 * size
+    state = other + SHARED_READS * 2 * size
+    windows, columns = index.shape
+    line, spare = slot(base, length, 0), slot(base, length, 1)
+    step = 1 if kind == PLAIN else 2
+    head = windows % step
     for start in range(first, last, walk):
         stop = min(start + walk, last)
-        for window in range(index.shape[0]):
-            here = table.ctypes.data + 8 * window * digits * entries
+        for turn in range((windows + step - 1) // step):
+            window = max(turn * step - head, 0)
+            alone = kind == PLAIN or (turn == 0 and head == 1)
+            at_table = table.ctypes.data + 8 * window * digits * entries
             for g in range(start, stop, SHARED_READS):
-                at = index.ctypes.data + 8 * (window * columns + g * LANES)
                 count = min(SHARED_READS, stop - g)
-                if count == SHARED_READS:
-                    read_table_four(entry, 2 * size, here, entries, digits, at)
-                else:
-                    for i in range(count):
-                        read_table(entry + i * 2 * size, here, entries, digits, at + i * V)
+                at = index.ctypes.data + 8 * (window * columns + g * LANES)
+                read_window(entry, 2 * size, at_table, entries, digits, at, count)
+                if not alone:
+                    after = at_table + 8 * digits * entries
+                    read_window(other, 2 * size, after, entries, digits, at + 8 * columns, count)
                 for i in range(count):
-                    x = state + (g - start + i) * 3 * size
-                    absorb(x, x + 2 * size, entry + i * 2 * size, window == 0, c, length, kind, w)
+                    x, one, two = state + (g - start + i) * 3 * size, entry + i * 2 * size, other + i * 2 * size
+                    if not alone:
+                        absorb_pair(x, one, two, turn == 0, c, length, w, spare)
+                    elif turn == 0:
+                        absorb_first(x, one, c, length, kind)
+                    else:
+                        multiply_plain(x, x, one, c, length, w)
         for g in range(start, stop):
             x = state + (g - start) * 3 * size
-            finish(x, x + 2 * size, c, length, kind, w)
-            copy(line, x, digits)
+            if kind == SQUARE:
+                normalise(x + 2 * size, x + 2 * size, length)
+                scaled_one_plus(line, x, x + 2 * size, c, length, w)
+            else:
+                copy(line, x, length)
             point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, length, 7))
             scatter(line, rows, out.shape[1])
 

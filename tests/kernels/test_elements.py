@@ -15,7 +15,7 @@ from hecore.kernels.cpu.cache import inner
 from hecore.kernels.cpu.context import bias_columns, empty_rows, empty_vectors, make_context
 from hecore.kernels.cpu.elements import PLAIN, SLACK_BITS, SQUARE
 from hecore.kernels.cpu.montgomery import MIN_DIGITS
-from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, LANES, load
+from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, LANES
 from tests.kernels.conftest import GARBAGE, Lab, chunks, columns, compiled, digits, fixed, garbage, pack, pairs
 
 if TYPE_CHECKING:
@@ -130,6 +130,61 @@ def test_multiply_single_up_to_the_radix(square: Lab) -> None:
         for k, (r0, r1) in enumerate(zip(*split(out, length), strict=True)):
             assert max(r0, r1) < 16 * n
             assert (r0 + r1 * n) % n**2 == over_radix(s[k] * (y0[k] + y1[k] * n), square, n**2)
+
+
+# -- modulo n^2 in scaled form ---------------------------------------------------------------------------------------
+
+
+def scaled(x0: int, z: int, lab: Lab) -> int:
+    """x0 - (z/R)*n modulo n^2."""
+    return (x0 - z * invert(lab.radix, lab.n) * lab.n) % lab.n**2
+
+
+def scaled_edges(lab: Lab) -> list[tuple[int, int]]:
+    """x0 < 2n with any z < R, at both sides of R/2 too."""
+    half = lab.radix // 2
+    tops = [0, 1, half - 1, half, lab.radix - 1, fixed(f"z {lab.length}", DIGIT_BITS * lab.length)]
+    lows = [0, 1, lab.n, 2 * lab.n - 1, fixed("x0", 64 * lab.length) % (2 * lab.n)]
+    return [(x0, tops[(i + j) % 6]) for i, x0 in enumerate(lows) for j in range(6)]
+
+
+def check_scaled(lab: Lab, out: Any, values: list[int]) -> None:
+    """Components in range, values right; `values` are still to be divided by R."""
+    for (r0, z), value in zip(zip(*split(out, lab.length), strict=True), values, strict=True):
+        assert r0 < 2 * lab.n
+        assert z < lab.radix
+        assert scaled(r0, z, lab) == over_radix(value, lab, lab.n**2)
+
+
+def test_pair_singles(square: Lab) -> None:
+    lows = [x0 for x0, _ in scaled_edges(square)][::6]
+    for s, t in chunks(pairs(lows)):
+        out = square.run("pair_singles", 2, pack(s, square.length), pack(t, square.length))
+        check_scaled(square, out, [x * y for x, y in zip(s, t, strict=True)])
+
+
+def test_scaled_products(square: Lab) -> None:
+    edges, length = scaled_edges(square), square.length
+    for x0, z, y0, m in chunks([(*x, *edges[(7 * i + j) % 30]) for i, x in enumerate(edges) for j in range(8)]):
+        x, y = components(x0, z, length), components(y0, m, length)
+        left = [scaled(a, b, square) for a, b in zip(x0, z, strict=True)]
+        right = [scaled(a, b, square) for a, b in zip(y0, m, strict=True)]
+        check_scaled(square, square.run("scaled_multiply", 2, x, y), [a * b for a, b in zip(left, right, strict=True)])
+        check_scaled(square, square.run("scaled_square", 2, x), [a * a for a in left])
+        out = square.run("scaled_single", 2, pack(y0, length), x)
+        check_scaled(square, out, [a * b for a, b in zip(left, y0, strict=True)])
+
+
+@pytest.mark.parametrize("alias", [None, 0])
+def test_scaled_one_plus(square: Lab, alias: int | None) -> None:
+    """Back to split form, times 1 + u*n."""
+    n, length = square.n, square.length
+    factors = [0, 1, n - 1, square.radix - 1, fixed(f"u {length}", DIGIT_BITS * length)]
+    for u, x0, z in chunks([(u, *x) for u, x in itertools.product(factors, scaled_edges(square))]):
+        out = square.run("scaled_one_plus", 2, components(x0, z, length), pack(u, length), alias=alias)
+        for k, (r0, r1) in enumerate(zip(*split(out, length), strict=True)):
+            assert max(r0, r1) < 2 * n
+            assert (r0 + r1 * n) % n**2 == scaled(x0[k], z[k], square) * (1 + u[k] * n) % n**2
 
 
 @pytest.mark.parametrize("alias", [None, 0])
@@ -281,7 +336,7 @@ def test_read_table_four(entries: int) -> None:
             assert (found[size] == GARBAGE).all()
 
 
-@pytest.mark.parametrize("entries", [2, 4, 16, 64])
+@pytest.mark.parametrize("entries", [2, 4, 8, 16, 32, 64])
 @pytest.mark.parametrize("whole", [True, False])
 def test_read_powers(entries: int, *, whole: bool) -> None:
     """Element-major (entries, digits) vectors, a table of its own for every lane; whole or by address."""
@@ -290,7 +345,7 @@ def test_read_powers(entries: int, *, whole: bool) -> None:
     table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7)
     by_lane = table.reshape(entries, size, LANES)
     if whole:
-        read = inner(lambda out, t, entries, digits, at: lookup.read_powers_whole(out, t, entries, digits, load(at, 0)))
+        read = compiled("read_powers_whole")
     else:
         read = inner(lambda out, t, _entries, digits, at: power.read_powers_vartime(out, t, digits, at))
     for index in every_index(entries):

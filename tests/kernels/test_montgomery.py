@@ -5,13 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hecore.arith.integers import invert
-from hecore.kernels.cpu import montgomery
+from hecore.kernels.cpu import montgomery, primitives
 from hecore.kernels.cpu.cache import inner
-from hecore.kernels.cpu.context import empty_vectors
 from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, LANES
 from tests.kernels.conftest import chunks, columns, digits, fixed, garbage, pack
 
@@ -21,16 +19,18 @@ COLUMN = (1 << 54) - 1  # what callers put into a column: a bias, sums of a few 
 @cache
 def primitive(name: str, rows: int) -> Any:
     """The staged function, callable on addresses."""
-    f = getattr(montgomery, f"make_{name}")(rows)
-    wrappers: dict[str, Any] = {
-        "multiply": lambda acc, a, b, n, k0, m, length: f(acc, a, b, n, k0, m, length),
-        "multiply_two": lambda acc, a, b, c, d, n, k0, length: f(acc, a, b, c, d, n, k0, length),
-        "reduce": lambda acc, n, k0, m, length: f(acc, n, k0, m, length),
-        "product": lambda acc, a, b, length: f(acc, a, b, length),
-        "square": lambda acc, a, length: f(acc, a, length),
+    doubled = {"doubled": True} if name == "multiply_twice_plus" else {}
+    f = getattr(primitives, "make_multiply_plus" if doubled else f"make_{name}")(rows, **doubled)
+    wrappers: dict[int, Any] = {
+        4: lambda a, b, c, d: f(a, b, c, d),
+        7: lambda a, b, c, d, e, g, h: f(a, b, c, d, e, g, h),
+        8: lambda a, b, c, d, e, g, h, i: f(a, b, c, d, e, g, h, i),
+        9: lambda a, b, c, d, e, g, h, i, j: f(a, b, c, d, e, g, h, i, j),
+        11: lambda a, b, c, d, e, g, h, i, j, k, m: f(a, b, c, d, e, g, h, i, j, k, m),
     }
-    call = inner(wrappers[name])
-    return lambda *arguments: call(*(x if isinstance(x, int) else x.ctypes.data for x in arguments))
+    arguments = {"product": 4, "square": 7, "multiply": 8}.get(name, 11 if "two" in name and "_two_" in name else 9)
+    call = inner(wrappers[arguments])
+    return lambda *values: call(*(x if isinstance(x, int) else x.ctypes.data for x in values))
 
 
 def accumulator(length: int, fill: int, *, width: int | None = None) -> Any:
@@ -63,64 +63,90 @@ def odd_moduli(length: int) -> list[int]:
     return [radix - 1, 1, radix // 2 + 1, fixed(f"odd {length}", 52 * length) | 1]
 
 
-@pytest.mark.parametrize("fill", [0, COLUMN])
+def quotient_of(total: int, n: int, radix: int) -> tuple[int, int]:
+    """m and (total + m*n)/R; what leaves the primitives is that modulo R."""
+    m = -total * invert(n, radix) % radix
+    return m, (total + m * n) // radix % radix
+
+
 @by_more_than_rows
-def test_multiply(length: int, rows: int, fill: int) -> None:
+def test_multiply(length: int, rows: int) -> None:
     radix = 1 << DIGIT_BITS * length
     for n in odd_moduli(length):
-        cases = [(a, b) for a in operands(length) for b in operands(length)]
-        for a, b in chunks(cases):
-            acc, m = accumulator(length, fill), garbage(length)
-            start = columns(acc, 0, length)
-            primitive("multiply", rows)(
-                acc, pack(a, length), pack(b, length), pack([n], length), factor(n, radix), m, length
-            )
-            kept, out = digits_of_m(m, length), columns(acc, length, length)
-            for k in range(LANES):
-                assert kept[k] == -(start[k] + a[k] * b[k]) * invert(n, radix) % radix
-                assert out[k] * radix == start[k] + a[k] * b[k] + kept[k] * n
+        for a, b in chunks([(a, b) for a in operands(length) for b in operands(length)]):
+            acc, m, out = garbage(2 * length), garbage(length), garbage(length)
+            packed = pack(a, length), pack(b, length), pack([n], length)
+            primitive("multiply", rows)(acc, out, *packed, factor(n, radix), m, length)
+            found = list(zip(digits(m, 0, length), digits(out, 0, length), strict=True))
+            assert found == [quotient_of(x * y, n, radix) for x, y in zip(a, b, strict=True)]
 
 
-def digits_of_m(m: Any, length: int) -> list[int]:
-    """m as kept: the low 52 bits of every word are its digits."""
-    return digits(m, 0, length)
-
-
-@pytest.mark.parametrize("fill", [0, COLUMN])
-def test_multiply_two(length: int, fill: int) -> None:
+@pytest.mark.parametrize("fill", [DIGIT_MASK, COLUMN])
+@by_more_than_rows
+def test_multiply_from(length: int, rows: int, fill: int) -> None:
+    """Starts from columns that exceed a number's digits one by one."""
     radix = 1 << DIGIT_BITS * length
+    plus = garbage(length)
+    plus[:] = fill
+    start = columns(plus, 0, length)[0]
     for n in odd_moduli(length):
         values = operands(length)
-        cases = [
-            (a, b, values[(i + 3) % 6], values[(j + 1) % 6]) for i, a in enumerate(values) for j, b in enumerate(values)
-        ]
-        cases.append((radix - 1,) * 4)
-        for a, b, c, d in chunks(cases):
-            acc = accumulator(length, fill)
-            start = columns(acc, 0, length)
-            packed = [pack(x, length) for x in (a, b, c, d, [n])]
-            primitive("multiply_two", 2)(acc, *packed, factor(n, radix), length)
-            out = columns(acc, length, length)
-            for k in range(LANES):
-                total = start[k] + a[k] * b[k] + c[k] * d[k]
-                m = -total * invert(n, radix) % radix
-                assert out[k] * radix == total + m * n
+        cases = [(a, b, values[(i + 2) % 6]) for i, a in enumerate(values) for b in values]
+        for a, b, minus in chunks(cases):
+            acc, out = garbage(2 * length), garbage(length)
+            packed = [pack(x, length) for x in (minus, a, b, [n])]
+            primitive("multiply_from", rows)(acc, out, plus, *packed, factor(n, radix), length)
+            expected = [quotient_of(start - d + x * y, n, radix)[1] for d, x, y in zip(minus, a, b, strict=True)]
+            assert digits(out, 0, length) == expected
 
 
-@pytest.mark.parametrize("fill", [0, COLUMN])
-@by_rows
-def test_reduce(length: int, rows: int, fill: int) -> None:
+def four_operands(length: int) -> list[tuple[int, ...]]:
+    values = operands(length)
+    cases = [
+        (a, b, values[(i + 3) % 6], values[(j + 1) % 6]) for i, a in enumerate(values) for j, b in enumerate(values)
+    ]
+    return [*cases, ((1 << DIGIT_BITS * length) - 1,) * 4]
+
+
+@pytest.mark.parametrize("fill", [None, DIGIT_MASK, COLUMN])
+def test_multiply_two(length: int, fill: int | None) -> None:
     radix = 1 << DIGIT_BITS * length
+    plus = garbage(length)
+    plus[:] = 0 if fill is None else fill
     for n in odd_moduli(length):
-        for (value,) in chunks([(x,) for x in [*operands(2 * length), *operands(length)]]):
-            acc, m = pack(value, 2 * length), garbage(length)
-            acc += np.uint64(fill)
-            start = columns(acc, 0, 2 * length)
-            primitive("reduce", rows)(acc, pack([n], length), factor(n, radix), m, length)
-            kept, out = digits_of_m(m, length), columns(acc, length, length)
-            for k in range(LANES):
-                assert kept[k] == -start[k] * invert(n, radix) % radix
-                assert out[k] * radix == start[k] + kept[k] * n
+        minus = 0 if fill is None else operands(length)[-1]
+        start = columns(plus, 0, length)[0] - minus
+        for a, b, c, d in chunks(four_operands(length)):
+            acc, out = garbage(2 * length), garbage(length)
+            packed = [pack(x, length) for x in (a, b, c, d, [n])]
+            between = [] if fill is None else [plus, pack([minus], length)]
+            name = "multiply_two" if fill is None else "multiply_two_from"
+            primitive(name, 2)(acc, out, *between, *packed, factor(n, radix), length)
+            totals = [start + w * x + y * z for w, x, y, z in zip(a, b, c, d, strict=True)]
+            assert digits(out, 0, length) == [quotient_of(total, n, radix)[1] for total in totals]
+
+
+PLUS = [(*shape, name) for shape in SHAPES if shape[0] > shape[1] for name in ("multiply_plus", "multiply_twice_plus")]
+PLUS += [(length, 2, "multiply_two_plus") for length in LENGTHS]
+
+
+@pytest.mark.parametrize(("length", "rows", "name"), PLUS)
+def test_multiply_plus_a_quotient(length: int, rows: int, name: str) -> None:
+    """The quotient counts less K from R/2 on; all modulo R here."""
+    radix, factor_ = 1 << DIGIT_BITS * length, 2 if name == "multiply_twice_plus" else 1
+    for n in odd_moduli(length):
+        k = radix // 2 // n * n
+        for i, (a, b, c, d) in enumerate(chunks(four_operands(length))):
+            quotients = [(radix // 2 - 1 + i + lane) % radix if lane % 2 else x for lane, x in enumerate(c)]
+            acc, out = garbage(2 * length), garbage(length)
+            given = (a, b, c, d, [n]) if name == "multiply_two_plus" else (a, b, [n])
+            packed = [pack(x, length) for x in (quotients, [(radix - k) % radix], *given)]
+            primitive(name, rows)(acc, out, *packed, factor(n, radix), length)
+            for lane, value in enumerate(digits(out, 0, length)):
+                total = a[lane] * b[lane] + (c[lane] * d[lane] if name == "multiply_two_plus" else 0)
+                m = -total * invert(n, radix) % radix
+                quotient = quotients[lane] - (k if quotients[lane] >= radix // 2 else 0)
+                assert value == (factor_ * ((total + m * n) // radix) + quotient) % radix
 
 
 @pytest.mark.parametrize("fill", [0, COLUMN])
@@ -134,25 +160,32 @@ def test_product(length: int, rows: int, fill: int) -> None:
         assert out == [start[k] + a[k] * b[k] for k in range(LANES)]
 
 
-@by_rows
+@by_more_than_rows
 def test_square(length: int, rows: int) -> None:
-    for (a,) in chunks([(a,) for a in operands(length)]):
-        acc = accumulator(length, 0)
-        primitive("square", rows)(acc, pack(a, length), length)
-        assert columns(acc, 0, 2 * length) == [a[k] ** 2 for k in range(LANES)]
+    radix = 1 << DIGIT_BITS * length
+    for n in odd_moduli(length):
+        for (a,) in chunks([(a,) for a in operands(length)]):
+            acc, m, out = garbage(2 * length), garbage(length), garbage(length)
+            primitive("square", rows)(acc, out, pack(a, length), pack([n], length), factor(n, radix), m, length)
+            found = list(zip(digits(m, 0, length), digits(out, 0, length), strict=True))
+            assert found == [quotient_of(x * x, n, radix) for x in a]
 
 
 def test_no_column_overflows_at_the_largest_length() -> None:
     """Every digit 2^52 - 1 in every operand, every column at its largest start, MAX_DIGITS columns."""
     length = montgomery.MAX_DIGITS
     radix = 1 << DIGIT_BITS * length
-    ones = pack([radix - 1], length)
-    acc = accumulator(length, COLUMN)
-    start = columns(acc, 0, length)[0]
-    primitive("multiply_two", 2)(acc, ones, ones, ones, ones, ones, factor(radix - 1, radix), length)
-    total = start + 2 * (radix - 1) ** 2
-    m = -total * invert(radix - 1, radix) % radix
-    assert columns(acc, length, length) == [(total + m * (radix - 1)) // radix] * LANES
+    ones, zeros = pack([radix - 1], length), pack([0], length)
+    plus, out = garbage(length), garbage(length)
+    plus[:] = COLUMN
+    start = columns(plus, 0, length)[0]
+    k0 = factor(radix - 1, radix)
+    primitive("multiply_two_from", 2)(garbage(2 * length), out, plus, zeros, ones, ones, ones, ones, ones, k0, length)
+    assert digits(out, 0, length) == [quotient_of(start + 2 * (radix - 1) ** 2, radix - 1, radix)[1]] * LANES
+    primitive("multiply_twice_plus", 4)(garbage(2 * length), out, ones, ones, ones, ones, ones, k0, length)
+    m = -((radix - 1) ** 2) * invert(radix - 1, radix) % radix
+    expected = (2 * (((radix - 1) ** 2 + m * (radix - 1)) // radix) + 2 * (radix - 1)) % radix
+    assert digits(out, 0, length) == [expected] * LANES
 
 
 def test_lanes_do_not_mix() -> None:
@@ -161,27 +194,15 @@ def test_lanes_do_not_mix() -> None:
     values = [fixed(f"lane {k}", 52 * length) for k in range(LANES)]
 
     def run(a: list[int]) -> list[int]:
-        acc = accumulator(length, 0)
-        primitive("square", 4)(acc, pack(a, length), length)
-        return columns(acc, 0, 2 * length)
+        out = garbage(length)
+        n = (1 << DIGIT_BITS * length) - 1
+        k0 = factor(n, n + 1)
+        acc, m = garbage(2 * length), garbage(length)
+        primitive("square", 4)(acc, out, pack(a, length), pack([n], length), k0, m, length)
+        return columns(out, 0, length)
 
     before = run(values)
     for k in range(LANES):
         changed = [value ^ (1 if i == k else 0) for i, value in enumerate(values)]
         after = run(changed)
         assert [i for i in range(LANES) if before[i] != after[i]] == [k]
-
-
-def test_the_work_memory_is_not_read(length: int) -> None:
-    """The columns that a pass says are fresh hold garbage above, and so does memory here: same result for both."""
-    radix = 1 << DIGIT_BITS * length
-    n, value = radix - 1, operands(length)[-1]
-    results = []
-    for fill in (0, 1 << 63):
-        acc, m = empty_vectors(2 * length), empty_vectors(length)
-        acc[:], m[:] = fill, fill
-        acc[: length * LANES] = 0
-        packed = pack([value], length)
-        primitive("multiply", 2)(acc, packed, packed, pack([n], length), factor(n, radix), m, length)
-        results.append(columns(acc, length, length))
-    assert results[0] == results[1]

@@ -109,7 +109,8 @@ def decrypt(marks: Marks, engine: Engine, crt: CrtModulus, messages: list[int]) 
         marks.hide(half.constants)
         marks.hide(half.to0)
         marks.hide(half.to1)
-    for array in (keys.lift, keys.reduce_p, keys.reduce_q, keys.h_p, keys.h_q, keys.p_inverse, keys.q_multiple):
+    factors = (keys.lift, keys.reduce_p, keys.reduce_q, keys.h_p, keys.h_q, keys.p_inverse, keys.q_multiple)
+    for array in (*factors, keys.digits, keys.weights_p, keys.weights_q):
         marks.hide(array)
     halves = [
         crt_kernels._reduce(engine, public, target, constants, rows)
@@ -117,10 +118,12 @@ def decrypt(marks: Marks, engine: Engine, crt: CrtModulus, messages: list[int]) 
     ]
     lifted = crt_kernels.lift(engine, keys, *halves)
     assert ints_from_limbs(marks.reveal(engine.export_rows(public, lifted, crt.n_squared.limbs))) == fresh
-    powers = []
-    for context, rows, secret in zip((keys.p, keys.q), halves, (crt.p - 1, crt.q - 1), strict=True):
-        exponent = marks.hide(limbs_from_ints([secret], 2))
-        powers.append(engine.power(context, rows, exponent, 89, whole=True))
+    powers = [
+        crt_kernels._powers(engine, keys, rows, marks.hide(keys.digits[:, h].copy()), weights, half.constants)
+        for h, (rows, weights, half) in enumerate(
+            zip(halves, (keys.weights_p, keys.weights_q), (keys.p, keys.q), strict=True)
+        )
+    ]
     found = crt_kernels._decode(engine, keys, powers[0], powers[1], crt.n.limbs)
     assert ints_from_limbs(marks.reveal(found)) == messages
 
