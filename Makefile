@@ -15,7 +15,7 @@ ARGS ?=
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-demo: $(VENV)/.demo ## two parties train one model on data that neither shows the other
+demo: $(VENV)/.demo ## parties train one model on data that none shows the other
 	$(BIN)/hecore demo $(ARGS)
 
 test: $(VENV)/.test ## the test suite
@@ -30,7 +30,7 @@ check: $(VENV)/.dev ## format, lint, types and import arrows
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.bench ## measure against the peers and against the machine's own limit
+bench: $(VENV)/.bench ## measure both schemes against the peers and against the machine's own limit
 	$(BIN)/python -m hecore.bench $(ARGS)
 
 clean: ## remove the environment and what builds left

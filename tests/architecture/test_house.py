@@ -51,6 +51,7 @@ def test_a_long_file_is_seen(copied_checkout: Path) -> None:
         "SECURITY.md",
         ".ci/run",
         "docs/architecture.md",
+        "docs/choosing-a-scheme.md",
         "docs/threat-model.md",
         "hecore/py.typed",
     ],

@@ -15,7 +15,7 @@ import pytest
 
 import hecore
 
-HEAVY = {"amaranth", "cupy", "llvmlite", "matplotlib", "numba", "pyopencl", "scipy", "sklearn", "tenseal"}
+HEAVY = {"amaranth", "cupy", "llvmlite", "matplotlib", "numba", "pyopencl", "scipy", "sklearn", "tenseal", "zstandard"}
 ONE_FILE_EACH = {"amaranth", "cupy", "flwr", "heu", "matplotlib", "nvflare", "pyopencl", "sklearn", "tenseal"}
 
 
@@ -36,7 +36,7 @@ def test_import_hecore_loads_nothing_heavy(checkout: Path) -> None:
 
 
 def test_a_platform_that_cannot_fork(checkout: Path) -> None:
-    statement = "import os\ndel os.fork, os.register_at_fork\nimport hecore.paillier.pool, hecore.backends.registry"
+    statement = "import os\ndel os.fork, os.register_at_fork\nimport hecore.paillier.pool, hecore.backends.registry, hecore.ring.prng"
     assert "hecore" in loaded_by(statement, checkout)
 
 
