@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hecore.backends import ring_checks as checks
 from hecore.backends.ring_protocol import PolynomialArray
-from hecore.kernels.cpu import ntt, ring_convert, ring_encode, ring_pointwise, ring_tables
+from hecore.kernels.cpu import ntt, ring_compose, ring_convert, ring_encode, ring_pointwise, ring_tables
 from hecore.kernels.cpu.context import scratch_vectors
 from hecore.kernels.cpu.ring_convert import BLOCK
 from hecore.kernels.cpu.ring_memory import empty
@@ -79,8 +79,8 @@ class CpuRing:
         negative = np.empty((a.size, degree), dtype=np.uint8)
         own, table = ring_tables.conversion(a.basis, a.basis), ring_tables.composition(a.basis)
         constants = (own.inverses, own.weights, own.source, table.cofactors, table.half, table.whole)
-        words = (len(a.basis) + 1) * BLOCK + limbs + 1
-        self._blocks(ring_convert.compose, a.basis, a.size, words, magnitudes, negative, data, *constants)
+        words = (len(a.basis) + 1) * BLOCK + (len(table.half) + limbs + 1) * LANES
+        self._blocks(ring_compose.compose, a.basis, a.size, words, magnitudes, negative, data, *constants)
         return magnitudes.reshape(*a.shape, degree, limbs), negative.view(np.bool_).reshape(*a.shape, degree)
 
     def ring_take(self, a: PolynomialArray, indices: Indices) -> PolynomialArray:

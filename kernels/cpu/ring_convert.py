@@ -1,12 +1,10 @@
-"""Residues modulo some primes to residues modulo others, and to integers: the Chinese remainder theorem.
+"""Residues modulo some primes to residues modulo others.
 
 Works in blocks of coefficients, so that what a block needs stays in the first-level cache. A share of work is a range
 of blocks: block b belongs to polynomial b // blocks.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from hecore.kernels.cpu.cache import inner, kernel
 from hecore.kernels.cpu.ring_pointwise import prime_of, row_of
@@ -18,7 +16,6 @@ from hecore.kernels.cpu.ring_words import (
     RESIDUE_FACTOR,
     WEIGHT,
     Q,
-    add_product,
     constants_at,
     factor_at,
     fraction,
@@ -28,15 +25,11 @@ from hecore.kernels.cpu.ring_words import (
     narrow_word,
     public,
     shift_right,
-    sign_of,
-    spread,
-    subtract_words,
     wide_add_residue,
     wide_left,
     wide_reduce,
     wide_times,
     wide_word,
-    word_at,
     zero,
 )
 from hecore.kernels.cpu.vector import LANES, add, load, splat, store, sub
@@ -162,48 +155,3 @@ def convert(
                 narrow_sum(place, y, sources, size * 8, row, size // LANES, prime)
             else:
                 wide_sum(place, y, sources, size * 8, row, size // LANES, prime)
-
-
-@inner
-def compose_words(magnitude, y, step, cofactors, half, whole, accumulator):
-    """One coefficient, from its y_i and v at y, y + step, … to |x|; returns 1 where x < 0, else 0.
-
-    The sum of y_i*(Q/q_i) - v*Q is x or, next to ±Q/2, x ± Q: in two's complement of one limb more than Q has. A
-    magnitude above (Q-1)/2 then gives way to Q less it, with the other sign.
-    """
-    words = cofactors.shape[1]
-    for j in range(words):
-        accumulator[j] = 0
-    for i in range(cofactors.shape[0]):
-        y_i, upper = word_at(y + i * step, 0), np.uint64(0)
-        for j in range(words):
-            accumulator[j], upper = add_product(y_i, cofactors[i, j], accumulator[j], upper)
-    negative = sign_of(accumulator[words - 1])
-    borrow = np.uint64(0)
-    for j in range(words):  # |x| = (x ^ mask) - mask
-        accumulator[j], borrow = subtract_words(accumulator[j] ^ negative, negative, borrow)
-    borrow = np.uint64(0)
-    for j in range(words - 1):
-        _, borrow = subtract_words(half[j], accumulator[j], borrow)
-    beyond = spread(borrow)
-    borrow = np.uint64(0)
-    for j in range(words - 1):
-        other, borrow = subtract_words(whole[j], accumulator[j], borrow)
-        magnitude[j] = accumulator[j] ^ (beyond & (other ^ accumulator[j]))
-    return (negative ^ beyond) & np.uint64(1)
-
-
-@kernel
-def compose(magnitudes, negative, data, inverses, weights, constants, cofactors, half, whole, scratch, first, last):
-    """Residues (B, k, N) to magnitudes (B, N, L) and signs (B, N) of the centred integers."""
-    degree, k = data.shape[2], inverses.shape[0]
-    size = min(degree, BLOCK)
-    blocks, y = degree // size, scratch.ctypes.data
-    accumulator = scratch[(k + 1) * size :]
-    for block in range(first, last):
-        polynomial, at = block // blocks, block % blocks * size
-        cofactor_rows(y, data, polynomial, 0, at, size, inverses, weights, constants, True)
-        for j in range(size):
-            negative[polynomial, at + j] = compose_words(
-                magnitudes[polynomial, at + j], y + j * 8, size * 8, cofactors, half, whole, accumulator
-            )

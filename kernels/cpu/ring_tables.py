@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hecore.arith.integers import invert
-from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
 from hecore.arith.rns import RnsBasis, galois_permutation
+from hecore.kernels.cpu.context import digits_of
 from hecore.kernels.cpu.ring_words import CONSTANTS, FACTOR, FIXED_BITS, MAX_TERMS, NARROW, NARROW_BITS, WIDE, WORD_BITS
 from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, IFMA
 
@@ -23,7 +23,7 @@ def is_narrow(q: int) -> bool:
     return IFMA and q >> NARROW_BITS == 0
 
 
-def _words(rows: Sequence[Sequence[int]] | Sequence[Sequence[tuple[int, ...]]]) -> Words:
+def _words(rows: Sequence[int] | Sequence[Sequence[int]] | Sequence[Sequence[tuple[int, ...]]]) -> Words:
     out = np.array(rows, dtype=np.uint64)
     out.setflags(write=False)
     return out
@@ -114,9 +114,9 @@ def conversion(source: RnsBasis, target: RnsBasis) -> Conversion:
 
 @dataclass(frozen=True, eq=False)
 class Composition:
-    """What integers below Q are composed with: `cofactors` (k + 1, L + 1): Q/q_i, and -Q modulo 2^(64(L+1)).
+    """What integers below Q are composed with, in D digits of 52 bits, D enough for -Q … Q in two's complement.
 
-    `half` (L,): (Q-1)/2. `whole` (L,): Q.
+    `cofactors` (k + 1, D + 2): two zeros, and Q/q_i; last -Q modulo 2^(52 D). `half` (D,): (Q-1)/2. `whole` (D,): Q.
     """
 
     cofactors: Words
@@ -126,10 +126,13 @@ class Composition:
 
 @cache
 def composition(basis: RnsBasis) -> Composition:
-    limbs = limbs_for_bits(basis.bits)
-    cofactors = [basis.product // q for q in basis.moduli] + [-basis.product % (1 << 64 * (limbs + 1))]
-    half, whole = limbs_from_ints([basis.product >> 1, basis.product], limbs)
-    return Composition(limbs_from_ints(cofactors, limbs + 1), half, whole)
+    product, digits = basis.product, -(-(basis.bits + 1) // DIGIT_BITS)
+    cofactors = [product // q for q in basis.moduli] + [-product % (1 << DIGIT_BITS * digits)]
+    return Composition(
+        _words([[0, 0, *digits_of(c, digits)] for c in cofactors]),
+        _words(digits_of(product >> 1, digits)),
+        _words(digits_of(product, digits)),
+    )
 
 
 @cache

@@ -70,7 +70,6 @@ MAX_TERMS = 1 << 10  # products in one sum: no column of wide primes overflows
 
 binding.initialize_native_asmparser()  # for the comment that `public` leaves
 _X86 = platform.machine() == "x86_64"
-_two_words = types.UniTuple(types.uint64, 2)
 
 
 def _binary(emit: Any) -> Any:
@@ -337,50 +336,3 @@ def _lane_fraction(y, address):
 
 
 fraction = _lanes_fraction if IFMA else _lane_fraction  # constants: 64 - b, w, w0, w1
-
-
-# -- carry chains on single words, whatever the lanes -----------------------------------------------------------
-
-
-@intrinsic
-def add_product(_typing: Any, x: Any, y: Any, low: Any, upper: Any) -> Any:
-    """x*y + low + upper as (low word, upper word): the sum is below 2^128."""
-
-    def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        x_, y_, low_, upper_ = (b.zext(arg, I128) for arg in args)
-        total = b.add(b.add(b.mul(x_, y_), low_), upper_)
-        return context.make_tuple(b, signature.return_type, (b.trunc(total, I64), _high(b, total)))
-
-    return _two_words(types.uint64, types.uint64, types.uint64, types.uint64), codegen
-
-
-@intrinsic
-def subtract_words(_typing: Any, x: Any, y: Any, borrow: Any) -> Any:
-    """x - y - borrow as (word, borrow), borrow 0 or 1."""
-
-    def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        x_, y_, borrow_ = (b.zext(arg, I128) for arg in args)
-        difference = b.sub(b.sub(x_, y_), borrow_)
-        out = b.trunc(b.lshr(difference, ir.Constant(I128, 127)), I64)
-        return context.make_tuple(b, signature.return_type, (b.trunc(difference, I64), out))
-
-    return _two_words(types.uint64, types.uint64, types.uint64), codegen
-
-
-def _opaque_word(b: ir.IRBuilder, mask: Any) -> Any:
-    """A mask of which LLVM learns nothing, so that no choice by it becomes a branch."""
-    return b.call(ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0"), [mask])
-
-
-@intrinsic
-def sign_of(_typing: Any, x: Any) -> Any:
-    """All ones where bit 63 is set, else 0."""
-    return types.uint64(types.uint64), lambda _context, b, _signature, args: _opaque_word(
-        b, b.ashr(args[0], ir.Constant(I64, 63))
-    )
-
-
-@intrinsic
-def spread(_typing: Any, bit: Any) -> Any:
-    """All ones where `bit` is 1, 0 where it is 0."""
-    return types.uint64(types.uint64), lambda _context, b, _signature, args: _opaque_word(b, b.neg(args[0]))
