@@ -10,7 +10,8 @@ counter's 2^32 blocks last far beyond the longest polynomial (2^16 blocks and th
 
 The SEAL forms (SEAL 4.1, native/src/seal/randomgen.cpp, util/rlwe.cpp): blocks of 4096 bytes, block n being
 SHAKE256(seed, n) or BLAKE2Xb keyed with the seed over n (u64). The polynomial takes 8*N*k bytes, prime by prime; a word
-from the largest multiple of q on is replaced by the next 8 bytes of the stream; the rest modulo q are the values.
+from floor((2^64 - 1) / q) * q - 1 on is replaced by the next 8 bytes of the stream; the words modulo q are the values.
+SEAL 3.4 and 3.5 read the stream in other ways (`expand_uniform_seal_3`).
 """
 
 from __future__ import annotations
@@ -119,10 +120,39 @@ def _expand_seal(seed: Seed, basis: RnsBasis) -> Words:
     rest = (_seal_stream(seed, block, 1) for block in itertools.count(blocks))
     spare = (word for part in itertools.chain([stream[words:]], rest) for word in part.tolist())
     for row, q in zip(out, basis.moduli, strict=True):
-        bound = (2**64 - 1) // q * q  # SEAL's: the largest multiple of q that is at most 2^64 - 1
+        bound = (2**64 - 1) // q * q - 1
         for at in np.flatnonzero(row >= np.uint64(bound)):
             row[at] = next(word for word in spare if word < bound)
         np.remainder(row, np.uint64(q), out=row)
+    return out
+
+
+def expand_uniform_seal_3(key: bytes, basis: RnsBasis, minor: int) -> Words:
+    """The polynomial (k, N) of a BLAKE2Xb seed as SEAL 3.4 and 3.5 expanded it.
+
+    The stream is taken as pairs (a, b) of u32: a*2^32 + b in 3.5, a*2^31 + b/2 in 3.4; numbers from the largest
+    multiple of q less 1 on are left out.
+    """
+    limit = 2**63 - 1 if minor == 4 else 2**64 - 1
+    seed = Seed(SeedKind.BLAKE2XB, key)
+    stream = np.empty(0, dtype=np.uint64)
+    blocks = 0
+
+    def more() -> Words:
+        nonlocal blocks
+        count = max(1, basis.ring_degree // _SEAL_BLOCK_WORDS)
+        words = _seal_stream(seed, blocks, count)
+        blocks += count
+        swapped = words << np.uint64(32) | words >> np.uint64(32)
+        return swapped if minor == 5 else (swapped & ~np.uint64(2**32 - 1)) >> np.uint64(1) | words >> np.uint64(33)
+
+    out = np.empty((len(basis), basis.ring_degree), dtype=np.uint64)
+    for row, q in zip(out, basis.moduli, strict=True):
+        bound = np.uint64(limit // q * q - 1)
+        while (accepted := np.flatnonzero(stream < bound)).size < row.size:
+            stream = np.concatenate([stream, more()])
+        np.remainder(stream[accepted[: row.size]], np.uint64(q), out=row)
+        stream = stream[accepted[row.size - 1] + 1 :]
     return out
 
 
