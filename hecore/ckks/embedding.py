@@ -57,10 +57,13 @@ def to_coefficients(values: NDArray[Any], ring_degree: int, scale: Scale) -> tup
     return _to_coefficients_precise(values, ring_degree, scale)
 
 
-def to_slots(magnitudes: Words, negative: NDArray[np.bool_], scale: Scale) -> Complex:
-    """Signed coefficients, limbs (*S, N, L) and signs (*S, N), divided by the scale: slot values (*S, N/2)."""
+def to_slots(magnitudes: Words, negative: NDArray[np.bool_], scale: Scale) -> tuple[Complex, Complex | None]:
+    """Signed coefficients, limbs (*S, N, L) and signs (*S, N), divided by the scale: slot values (*S, N/2).
+
+    They are the sum of one or two parts, of which the first is the nearest double.
+    """
     if unit_roundoff(scale) == _DOUBLE:
-        return _to_slots(_divided(magnitudes, negative, scale))
+        return _to_slots(_divided(magnitudes, negative, scale)), None
     return _to_slots_precise(magnitudes, negative, scale)
 
 
@@ -212,13 +215,14 @@ def _to_coefficients_precise(values: NDArray[Any], ring_degree: int, scale: Scal
     return whole.reshape(shape), rest.reshape(shape)
 
 
-def _to_slots_precise(magnitudes: Words, negative: NDArray[np.bool_], scale: Scale) -> Complex:
+def _to_slots_precise(magnitudes: Words, negative: NDArray[np.bool_], scale: Scale) -> tuple[Complex, Complex]:
     ring_degree, limbs = magnitudes.shape[-2:]
     half = ring_degree // 2
     place, sign = _places(ring_degree)
     roots, factor = _roots(ring_degree), _pair(1 / scale.fraction())
     shape = negative.shape[:-1]
-    out = np.empty((math.prod(shape), half), dtype=np.complex128)
+    high = np.empty((math.prod(shape), half), dtype=np.complex128)
+    low = np.empty_like(high)
     flat = magnitudes.reshape(-1, ring_degree, limbs), negative.reshape(-1, ring_degree)
     for i, (numbers, signs) in enumerate(zip(*flat, strict=True)):
         halves = np.empty((2, ring_degree))
@@ -228,6 +232,6 @@ def _to_slots_precise(magnitudes: Words, negative: NDArray[np.bool_], scale: Sca
         work = work[:, roots.reversal]
         double_double.to_natural(work, roots.twiddles)
         work = work[:, place]
-        out[i].real = work[0] + work[1]
-        out[i].imag = (work[2] + work[3]) * sign
-    return out.reshape(*shape, half)
+        high[i].real, low[i].real = work[:2]
+        high[i].imag, low[i].imag = work[2:] * sign
+    return high.reshape(*shape, half), low.reshape(*shape, half)

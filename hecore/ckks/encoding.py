@@ -144,18 +144,23 @@ def prepare(values: NDArray[Any], parameters: Parameters, *, level: int, scale: 
 
 def decode(plaintext: Plaintext) -> Complex:
     """The slot values of every polynomial: complex128 (*S, slots)."""
+    return decode_parts(plaintext)[0]
+
+
+def decode_parts(plaintext: Plaintext) -> tuple[Complex, Complex | None]:
+    """The same, to the last bit that the scale gives: what `decode` returns, and what it leaves out if there is any."""
     polynomial = plaintext.polynomial
     magnitudes, negative = polynomial.backend.ring_decode(polynomial)
     return embedding.to_slots(magnitudes, negative, plaintext.scale)
 
 
 def decoding_error(plaintext: Plaintext | Ciphertext) -> float:
-    """Worst case of what `decode`'s own transform adds to a slot value; infinity where no bound is known."""
+    """Worst case of what `decode_parts` itself adds to a slot value; infinity where no bound is known."""
     if plaintext.bound is None:
         return math.inf
     largest = plaintext.bound + plaintext.noise / float(plaintext.scale)
     unit = embedding.unit_roundoff(plaintext.scale)
-    return noises.transform_error(plaintext.parameters.ring_degree, largest, unit) + 2.0**-52 * largest
+    return noises.transform_error(plaintext.parameters.ring_degree, largest, unit)
 
 
 # -- numbers in, integers out ----------------------------------------------------------------------------------

@@ -24,12 +24,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hecore.ckks.encoding import decoding_error
+from hecore.ckks.encoding import decode_parts, decoding_error
+from hecore.ckks.encryption import decrypt
 from hecore.errors import OperandTypeError, ParameterError, PrecisionError, QueryBudgetError
 from hecore.ring.prng import SecretStream
 
 if TYPE_CHECKING:
     from hecore.ckks.ciphertext import Ciphertext
+    from hecore.ckks.encoding import Complex
     from hecore.ckks.keys import SecretKey
     from hecore.ckks.tensor import EncryptedTensor
 
@@ -94,10 +96,30 @@ def decrypt_public(
         raise ParameterError(f"cannot plan {queries} queries: from 1 to {MAX_QUERIES}")
     count = x.size * (2 if x.dtype.kind == "c" else 1)
     deviation = _require_bits(x.ciphertext, count, bits, statistical_security, queries)
-    values = np.ascontiguousarray(secret_key.decrypt(x)).view(np.float64)
+    high, low = decode_parts(decrypt(secret_key, x.ciphertext))
     secret_key.query_budget.spend(statistical_security, queries)
-    noisy = values + deviation * gaussian(values.shape)
-    return np.ldexp(np.rint(np.ldexp(noisy, bits)), -bits).view(x.dtype).reshape(x.shape)
+    values, rest = _published(x, high), None if low is None else _published(x, low)
+    return rounded_sum(values, deviation * gaussian(values.shape), rest, bits).view(x.dtype).reshape(x.shape)
+
+
+def _published(x: EncryptedTensor, slots: Complex) -> Floats:
+    """The numbers of a tensor out of its slots; the parts of complex ones side by side."""
+    values = x.layout.unpack(slots if x.dtype.kind == "c" else slots.real)
+    return np.ascontiguousarray(values).view(np.float64)
+
+
+def rounded_sum(values: Floats, noise: Floats, rest: Floats | None, bits: int) -> Floats:
+    """values + noise + rest as multiples of 2^-bits, of the exact sum (to 2^-100): rounding then is post-processing.
+
+    A sum in doubles would add an error of its own, which depends on the values and is not small beside `noise`.
+    """
+    total = values + noise
+    shifted = total - values  # Knuth's two-sum: total + left is values + noise
+    left = (values - (total - shifted)) + (noise - shifted)
+    left = left if rest is None else left + rest
+    steps = np.rint(np.ldexp(total, bits))
+    steps += np.rint((np.ldexp(total, bits) - steps) + np.ldexp(left, bits))
+    return np.ldexp(steps, -bits)
 
 
 def standard_deviation(noise: float, count: int, statistical_security: int, queries: int) -> float:
