@@ -125,7 +125,7 @@ class CpuRing:
         checks.check_element(a, element)
         out = self._empty(a.size, a.basis)
         if a.ntt:
-            self._rows(ring_pointwise.permute, out, a.data, ring_tables.permutation(a.basis.ring_degree, element))
+            self._rows(ring_pointwise.permute, out, a.data, *ring_tables.permutation(a.basis.ring_degree, element))
         else:
             constants = ring_tables.basis_constants(a.basis)
             self._rows(ring_pointwise.signed_permute, out, a.data, element, constants)

@@ -7,6 +7,7 @@ microseconds, and identity is asked before equality.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -209,12 +210,9 @@ def check_digits(
     """Transformed; the ranges cover 0 … k-1 in order; the special moduli are others."""
     check_domain(backend, a, ntt=True)
     check_degree(a, special)
-    at = 0
-    for start, stop in digits:
-        if start != at or stop <= start:
-            break
-        at = stop
-    if at != len(a.basis) or not digits or digits[-1][1] != at:
+    cuts = [0, *(stop for _, stop in digits)]
+    starts = [start for start, _ in digits]
+    if starts != cuts[:-1] or cuts[-1] != len(a.basis) or any(x >= y for x, y in pairwise(cuts)):
         raise ParameterError(f"cannot decompose by {list(digits)}: ranges that cover 0 to {len(a.basis)} in order")
 
 

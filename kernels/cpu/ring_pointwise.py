@@ -21,6 +21,7 @@ from hecore.kernels.cpu.ring_words import (
     narrow_left,
     narrow_reduce,
     narrow_times,
+    permute_lanes,
     public,
     wide_add,
     wide_left,
@@ -195,13 +196,17 @@ def divide(out, a, rest, factors, constants, first, last):
 
 
 @kernel
-def permute(out, a, permutation, first, last):
-    """Rows of values: out[i] = a[permutation[i]]."""
-    k, degree = out.shape[1], out.shape[2]
+def permute(out, a, sources, patterns, first, last):
+    """Rows of values: vector i of the image is vector sources[i, 0], lanes in the order of pattern sources[i, 1].
+
+    Automorphisms move whole aligned vectors (`ring_tables.permutation`). The sources and patterns are public.
+    """
+    k, vectors = out.shape[1], out.shape[2] // LANES
+    orders = patterns.ctypes.data
     for row in range(first, last):
-        source, target = a[row // k, row % k], out[row // k, row % k]
-        for i in range(degree):
-            target[i] = source[public(permutation[i])]
+        x, target = row_of(a, row // k, row % k), row_of(out, row // k, row % k)
+        for i in range(vectors):
+            store(target, i, permute_lanes(load(x, public(sources[i, 0])), load(orders, public(sources[i, 1]))))
 
 
 @kernel

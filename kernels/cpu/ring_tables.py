@@ -13,7 +13,7 @@ from hecore.arith.integers import invert
 from hecore.arith.rns import RnsBasis, galois_permutation
 from hecore.kernels.cpu.context import digits_of
 from hecore.kernels.cpu.ring_words import CONSTANTS, FACTOR, FIXED_BITS, MAX_TERMS, NARROW, NARROW_BITS, WIDE, WORD_BITS
-from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, IFMA
+from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, IFMA, LANES
 
 Words = NDArray[np.uint64]
 WIDE_BITS = 61
@@ -148,7 +148,16 @@ def division(kept: RnsBasis, dropped: RnsBasis) -> Words:
 
 
 @lru_cache(maxsize=256)
-def permutation(ring_degree: int, element: int) -> NDArray[np.intp]:
-    out = galois_permutation(ring_degree, element)
-    out.setflags(write=False)
-    return out
+def permutation(ring_degree: int, element: int) -> tuple[NDArray[np.intp], Words]:
+    """X -> X^element on values, by vectors: (N/LANES, 2) source vector and pattern, and the patterns (p, LANES).
+
+    The values at 8B … 8B+7 belong to exponents e + t*N/4 for t < 8 in bit-reversed order, e < N/4 that of 8B. Times
+    the element these are e*element + t*element*N/4 modulo 2N: eight that again differ by multiples of N/4, hence one
+    aligned vector, turned and permuted in one of at most eight ways.
+    """
+    places = galois_permutation(ring_degree, element).reshape(-1, LANES)
+    patterns, which = np.unique(places % LANES, axis=0, return_inverse=True)
+    sources = np.stack([places[:, 0] // LANES, which.ravel()], axis=1).astype(np.intp)
+    assert bool((places // LANES == sources[:, :1]).all())
+    sources.setflags(write=False)
+    return sources, patterns.astype(np.uint64)

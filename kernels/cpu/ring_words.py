@@ -100,6 +100,16 @@ shift_right = _binary(lambda b, x, y: b.lshr(x, y))
 high_word = _binary(lambda b, x, y: _high(b, _wide_product(b, x, y)))  # bits 64..127 of x*y; one lane only
 
 
+def _emit_permute(b: ir.IRBuilder, x: Any, places: Any) -> Any:
+    if not IFMA:
+        return x
+    kind = ir.FunctionType(WORD, [WORD, WORD])
+    return b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.x86.avx512.permvar.di.512"), [x, places])
+
+
+permute_lanes = _binary(_emit_permute)  # lane i takes lane places[i] of x
+
+
 @intrinsic
 def add_high(_typing: Any, high: Any, low: Any, x: Any, y: Any) -> Any:
     """`high` + bits 64..127 of (x*y + low): the upper word when x*y is added to (high, low); one lane only."""
