@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from hecore.bench.ckks_peer import TensealPeer
 from hecore.bench.ckks_plan import ParameterSet
 from hecore.bench.ckks_scheme import operands
-from hecore.bench.ckks_workbench import CkksBench, Entry, Floats, values
+from hecore.bench.ckks_workbench import TOLERANCE, CkksBench, Entry, Floats, values
 from hecore.bench.contest import Case, NotApplicableError
 from hecore.ckks import polynomial
 
@@ -15,6 +17,11 @@ POLYNOMIAL = (0.5, 0.25, 0.0, -0.02, 0.01, 0.3, -0.05, 0.125)
 """Coefficients of degree 0 to 7; the peer takes one level more for a coefficient that is not 1."""
 _DEPTH = 4  # levels the peer needs for it
 IMAGE, KERNEL, STRIDE = (28, 28), (7, 7), 3
+
+
+def polynomial_of(a: Floats) -> Floats:
+    """POLYNOMIAL at each value."""
+    return np.asarray(np.polynomial.polynomial.polyval(a, POLYNOMIAL), dtype=np.float64)
 
 
 def sum_(bench: CkksBench, parameters: ParameterSet) -> Case:
@@ -95,7 +102,7 @@ def polynomial_7(bench: CkksBench, parameters: ParameterSet) -> Case:
         return Entry(lambda: x.polyval(list(POLYNOMIAL)), peer.decrypt)
 
     ours = Entry(bench.finished(lambda: polynomial.evaluate(o.x, POLYNOMIAL)), o.keys.decrypt)
-    return bench.case(ours, np.polynomial.polynomial.polyval(o.a, POLYNOMIAL), parameters, enter, calls=_few(bench))
+    return bench.case(ours, polynomial_of(o.a), parameters, enter, calls=_few(bench))
 
 
 def convolution(bench: CkksBench, parameters: ParameterSet) -> Case:
@@ -129,6 +136,4 @@ def _few(bench: CkksBench) -> int:
 
 def _wide(a: Floats) -> float:
     """A sum of n values may be off by what n values are off."""
-    from hecore.bench.ckks_workbench import TOLERANCE
-
-    return TOLERANCE * np.sqrt(a.size)
+    return TOLERANCE * math.sqrt(a.size)

@@ -9,13 +9,13 @@ import numpy as np
 
 from hecore import ckks
 from hecore.backends import registry
-from hecore.bench.ckks_linear import POLYNOMIAL
-from hecore.bench.ckks_peer import TensealPeer
+from hecore.bench.ckks_linear import POLYNOMIAL, polynomial_of
 from hecore.bench.ckks_plan import DEEP, MAIN, PAYLOAD, PEER, CkksPlan, ParameterSet
-from hecore.bench.ckks_workbench import CkksBench, Floats, values
+from hecore.bench.ckks_workbench import CkksBench, Floats, Keys, values
 from hecore.bench.peers import PeerUnavailableError
 from hecore.bench.results import Quantity
-from hecore.ckks import polynomial, seal_ciphertext
+from hecore.ckks import polynomial, seal_wire
+from hecore.ring.prng import SeedKind
 
 Ours = Callable[[ckks.EncryptedTensor, ckks.EncryptedTensor], ckks.EncryptedTensor]
 Theirs = Callable[[Any, Any], Any]
@@ -39,7 +39,7 @@ def measure(plan: CkksPlan) -> tuple[Quantity, ...]:
                 DEEP,
                 lambda x, y: polynomial.evaluate(x, POLYNOMIAL),
                 lambda x, y: x.polyval(list(POLYNOMIAL)),
-                lambda a, b: np.polynomial.polynomial.polyval(a, POLYNOMIAL),
+                lambda a, b: polynomial_of(a),
             ),
             *_sizes(bench),
         )
@@ -78,19 +78,25 @@ def _sizes(bench: CkksBench) -> list[Quantity]:
     for parameters in (PAYLOAD, MAIN):
         keys, a = bench.keys(parameters), values(parameters.slots, seed=300)
         fresh = keys.keys.secret_key.encrypt(a)
-        theirs = _peer_bytes(lambda p=parameters: bench.peer(p, symmetric=True), a)
+        theirs = _peer_bytes(bench, parameters, a, symmetric=True)
         found += [
             Quantity("symmetric ciphertext, compact", parameters.name, "bytes", len(fresh.to_bytes()), theirs),
             Quantity("symmetric ciphertext, SEAL's form", parameters.name, "bytes", len(_seal_bytes(keys, a)), theirs),
         ]
         full = keys.encrypt(a)
-        theirs = _peer_bytes(lambda p=parameters: bench.peer(p), a)
+        theirs = _peer_bytes(bench, parameters, a, symmetric=False)
         found.append(Quantity("public-key ciphertext, compact", parameters.name, "bytes", len(full.to_bytes()), theirs))
     return found
 
 
-def _peer_bytes(peer: Callable[[], TensealPeer], a: Floats) -> dict[str, float]:
+def _seal_bytes(keys: Keys, a: Floats) -> bytes:
+    """As SEAL's own readers take it, seeded by one of SEAL's generators."""
+    fresh = keys.keys.secret_key.encrypt(a, seed_kind=SeedKind.SHAKE256)
+    return seal_wire.write_ciphertext(fresh.ciphertext.reshape())
+
+
+def _peer_bytes(bench: CkksBench, parameters: ParameterSet, a: Floats, *, symmetric: bool) -> dict[str, float]:
     try:
-        return {PEER: len(peer().encrypt(a).serialize())}
+        return {PEER: len(bench.peer(parameters, symmetric=symmetric).encrypt(a).serialize())}
     except PeerUnavailableError:
         return {}

@@ -6,7 +6,7 @@ from hecore import ckks
 from hecore.bench.ckks_peer import TensealPeer
 from hecore.bench.ckks_plan import ParameterSet
 from hecore.bench.ckks_scheme import operands
-from hecore.bench.ckks_workbench import CkksBench, Entry
+from hecore.bench.ckks_workbench import CkksBench, Entry, Floats
 from hecore.bench.contest import Case
 
 
@@ -14,7 +14,7 @@ def serialise(bench: CkksBench, parameters: ParameterSet) -> Case:
     """A ciphertext of full slots to bytes: bit-packed here, zstd in the peer."""
     o = operands(bench, parameters)
 
-    def read(data: bytes) -> object:
+    def read(data: bytes) -> Floats:
         return o.keys.decrypt(ckks.EncryptedTensor.from_bytes(data, o.keys.keys.public_key))
 
     def enter(peer: TensealPeer) -> Entry:

@@ -37,6 +37,10 @@ class Keys:
     def encrypt(self, values: Floats) -> ckks.EncryptedTensor:
         return self.keys.public_key.encrypt(values, bound=1.0)
 
+    def decrypt_raw(self, ciphertext: ckks.Ciphertext) -> Floats:
+        """The slots of a bare ciphertext of one chunk."""
+        return np.asarray(self.keys.secret_key.decrypt(ciphertext).real.reshape(-1), dtype=np.float64)
+
     def decrypt(self, tensor: ckks.EncryptedTensor) -> Floats:
         return np.asarray(self.keys.secret_key.decrypt(tensor), dtype=np.float64)
 
@@ -82,7 +86,7 @@ class CkksBench:
         ours = make(ring_degree=parameters.ring_degree, moduli_bits=parameters.moduli_bits, scale=SCALE)
         start = time.perf_counter()
         with registry.use(self.plan.device):
-            keys = ckks.generate_keys(ours, galois="power-of-two" if galois else None)
+            keys = ckks.generate_keys(ours, galois="power-of-two" if galois else None, conjugation=galois)
         self._keys[parameters, galois] = Keys(ours, keys, {"keys": time.perf_counter() - start})
         return self._keys[parameters, galois]
 

@@ -22,17 +22,17 @@ SECURE_KEY_BITS = 2048  # below this a row is labelled insecure
 class Work:
     """What one item costs at least, in lanes of vector instructions: one lane's share of each instruction.
 
-    `executed`: what the kernels issue. `schoolbook`: the same number of modular multiplications and squarings,
-    each by plain operand scanning modulo the full modulus (4 L^2 for L digits). Where arithmetic is saved, the
-    first is smaller than the second, and efficiency against the second may pass 100 %. For CKKS there is no second.
+    `executed`: what the kernels issue. `schoolbook`: the same number of modular multiplications and squarings, each by
+    plain operand scanning modulo the full modulus (4 L^2 for L digits), 0 where nobody counted it. Where arithmetic is
+    saved, the first is smaller than the second, and efficiency against the second may pass 100 %.
     """
 
     executed: float
-    schoolbook: float | None = None
+    schoolbook: float = 0.0
 
     def __truediv__(self, items: int) -> Work:
         """Shared by `items` items."""
-        return Work(self.executed / items, None if self.schoolbook is None else self.schoolbook / items)
+        return Work(self.executed / items, self.schoolbook / items)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Row:
         if self.work is None or self.peak_lane_ns is None or self.ours is None:
             return None
         work = self.work.executed if kind == "executed" else self.work.schoolbook
-        if work is None:
+        if not work:
             return None
         floor_seconds = work * self.peak_lane_ns * 1e-9
         return floor_seconds / (self.ours.best * self.ours.threads)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from hecore.backends import registry
-from hecore.backends.protocol import IntegerBackend
 from hecore.bench import floor
 from hecore.bench.contest import Case, Contestant, NotApplicableError
 from hecore.bench.data import first_difference, signed_integers
@@ -70,7 +69,7 @@ def _case(
     from hecore.backends.cpu import CpuBackend
 
     def contestant(name: str, threads: int) -> Contestant:
-        backend: IntegerBackend = CpuBackend(threads=threads)
+        backend = CpuBackend(threads=threads)
         with registry.use(backend):
             timed, read = prepare()
 

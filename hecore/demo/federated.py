@@ -82,7 +82,7 @@ def run(
     weights_floats, losses_floats = train_in_floats(options, dataset, training)
     bound = score_bound(weights_floats)
     logits = dataset.held_out @ weights_floats
-    scores_floats = np.polynomial.chebyshev.chebval(logits / bound, sigmoid(bound))
+    scores_floats = np.asarray(np.polynomial.chebyshev.chebval(logits / bound, sigmoid(bound)), dtype=np.float64)
     labels = dataset.held_out_labels
     curves = [Curve("encrypted", scores, losses), Curve("floats", scores_floats, losses_floats)]
     try:

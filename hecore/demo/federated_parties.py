@@ -294,8 +294,9 @@ def score_bound(weights: Floats) -> float:
 
 def sigmoid(bound: float) -> Floats:
     """Chebyshev coefficients on [-1, 1] of 1 / (1 + exp(-bound*u)), interpolated at Chebyshev's points."""
-    coefficients = np.polynomial.chebyshev.chebinterpolate(lambda u: 1.0 / (1.0 + np.exp(-bound * u)), SIGMOID_DEGREE)
-    return np.asarray(coefficients, dtype=np.float64)
+    points = np.polynomial.chebyshev.chebpts1(SIGMOID_DEGREE + 1)
+    values = 1.0 / (1.0 + np.exp(-bound * points))
+    return np.asarray(np.polynomial.chebyshev.chebfit(points, values, SIGMOID_DEGREE), dtype=np.float64)
 
 
 def read_model(payload: bytes, columns: int) -> Floats:

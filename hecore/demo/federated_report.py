@@ -94,7 +94,10 @@ class FederatedReport:
             f"device: {self.device}{simulated}",
             "",
             "held-out rows        AUC   accuracy",
-            *(f"  {name:<14}{self.aucs[name]:.4f}     {self.accuracy[name]:.4f}  {remarks[name]}" for name in self.auc),
+            *(
+                f"  {name:<14}{self.aucs[name]:.4f}     {self.accuracy[name]:.4f}  {remarks[name]}"
+                for name in self.aucs
+            ),
             f"largest difference from the float run: {self.weight_difference:.1e} in a weight, "
             f"{self.score_difference:.1e} in a score",
             "",

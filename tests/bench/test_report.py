@@ -9,7 +9,7 @@ import pytest
 
 from hecore.bench import report
 from hecore.bench.cli import main
-from hecore.bench.results import Quantity, Results, Row, Timing, Work
+from hecore.bench.results import Results, Row, Timing, Work
 from hecore.bench.schemes import SCHEMES
 from hecore.bench.targets import KEY_BITS, PAILLIER, verdicts
 from hecore.errors import ParameterError
