@@ -20,9 +20,13 @@ from hecore.ckks.keys import (
 from hecore.ckks.params import Parameters
 from hecore.ckks.scale import Scale
 from hecore.ckks.security import SecurityTable
+from hecore.ckks.tensor import EncryptedTensor
+from hecore.ckks.tensor_shapes import concatenate, stack
+from hecore.ckks.tensor_sums import weighted_sum
 
 __all__ = [
     "Ciphertext",
+    "EncryptedTensor",
     "EvaluationKeys",
     "GaloisKeys",
     "Keys",
@@ -33,7 +37,10 @@ __all__ = [
     "Scale",
     "SecretKey",
     "SecurityTable",
+    "concatenate",
     "decode",
     "encode",
     "generate_keys",
+    "stack",
+    "weighted_sum",
 ]

@@ -84,6 +84,18 @@ class Ciphertext:
             f"scale=2^{self.scale.log2:.2f} on {self.device!r} under key {self.key_id.hex()[:8]}>"
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """A pickle carries no evaluation keys."""
+        from hecore.ckks import wire
+
+        return wire.ciphertext_from_bytes, (wire.ciphertext_to_bytes(self), self.parameters)
+
+    def __copy__(self) -> Ciphertext:
+        return self  # immutable
+
+    def __deepcopy__(self, memo: object) -> Ciphertext:
+        return self
+
     # -- shapes --------------------------------------------------------------------------------------------
 
     def derived(
@@ -131,6 +143,14 @@ class Ciphertext:
         """The first `count` components of every ciphertext: (*S, count)."""
         firsts = self.flat_indices()[..., None] * self.components + np.arange(count, dtype=np.intp)
         return self.backend.ring_take(self.polynomials, firsts)
+
+    def with_keys(self, keys: EvaluationKeys) -> Ciphertext:
+        """The same ciphertexts with other evaluation keys. Raises KeyMismatchError, ParameterError."""
+        if keys.key_id != self.key_id:
+            raise KeyMismatchError(f"cannot evaluate ciphertexts under key {self.key_id.hex()[:8]} with {keys!r}")
+        if keys.parameters != self.parameters:
+            raise ParameterError(f"cannot evaluate ciphertexts of {self.parameters!r} with keys of {keys.parameters!r}")
+        return replace(self, evaluation_keys=keys)
 
     def to(self, device: str) -> Ciphertext:
         """The same ciphertexts on another backend."""

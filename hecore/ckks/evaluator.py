@@ -344,7 +344,7 @@ def _encode_constant(value: Number, scale: Scale) -> int:
         raise OperandTypeError(f"cannot compute with a {type(value).__name__}: ciphertexts, plaintexts, real numbers")
     if isinstance(value, float | np.floating) and not math.isfinite(value):
         raise PlaintextRangeError("cannot compute with NaN or an infinity")
-    exact = Fraction(int(value)) if isinstance(value, int | np.integer) else Fraction(value)
+    exact = Fraction(int(value)) if isinstance(value, int | np.integer) else Fraction(*value.as_integer_ratio())
     return round(exact * scale.fraction())
 
 

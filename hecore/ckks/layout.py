@@ -44,6 +44,11 @@ class Layout:
         """Slots after which the content of a chunk repeats: a power of two from 1 to `slots`."""
         return min(self.slots, 1 << (self.size - 1).bit_length())
 
+    @property
+    def is_full(self) -> bool:
+        """Whether every slot holds a value."""
+        return self.size == self.chunks * self.period
+
     def pack(self, values: NDArray[Any]) -> NDArray[Any]:
         """(*batch, *shape) -> (*batch, chunks, slots), of the dtype of `values`."""
         batch = values.shape[: values.ndim - len(self.shape)]
@@ -59,4 +64,4 @@ class Layout:
         """(*batch, chunks, slots) -> (*batch, *shape): the inverse of `pack`."""
         batch = values.shape[:-2]
         flat = values.reshape(*batch, self.chunks * self.slots)
-        return flat[..., : self.size].reshape(*batch, *self.shape)
+        return flat[..., : self.size].reshape((*batch, *self.shape))
