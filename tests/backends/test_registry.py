@@ -18,6 +18,7 @@ import pytest
 from hecore.backends import registry
 from hecore.backends.protocol import IntegerBackend, ResidueArray
 from hecore.backends.reference import ReferenceBackend
+from hecore.backends.ring_protocol import RingBackend
 from hecore.errors import BackendError, BackendUnavailableError, SelfTestError
 
 Install = Callable[..., None]
@@ -223,6 +224,20 @@ def test_what_is_no_backend_of_that_name_is_refused(install: Install, target: st
         registry.get("toy")
 
 
+def test_a_backend_without_the_ring_half_is_refused(install: Install) -> None:
+    source = """
+        from hecore.backends.protocol import IntegerBackend
+        from hecore.backends.reference import ReferenceBackend
+
+        names = [name for name in vars(IntegerBackend) if not name.startswith("_")]
+        IntegersAlone = type("IntegersAlone", (), {name: vars(ReferenceBackend)[name] for name in names})
+        IntegersAlone.name = "toy"
+    """
+    install("toy", "hecore_toy_integers", source, {"toy": "hecore_toy_integers:IntegersAlone"})
+    with pytest.raises(BackendError, match="integers alone; a backend also implements"):
+        registry.get("toy")
+
+
 BROKEN = """
     import dataclasses
 
@@ -230,6 +245,7 @@ BROKEN = """
 
     from hecore.backends.protocol import ExponentArray, ResidueArray
     from hecore.backends.reference import ReferenceBackend
+    from hecore.backends.ring_protocol import PolynomialArray
 
     def spoil(result):
         if isinstance(result, ResidueArray):
@@ -238,6 +254,12 @@ BROKEN = """
             return dataclasses.replace(result, data=data)
         if isinstance(result, ExponentArray):
             return ExponentArray(np.zeros_like(result.limbs), result.bits)
+        if isinstance(result, PolynomialArray):
+            data = result.data.copy()
+            data.reshape(-1)[-1] = (data.reshape(-1)[-1] + 1) % result.basis.moduli[-1]
+            return dataclasses.replace(result, data=data)
+        if isinstance(result, tuple):
+            return tuple(spoil(part) for part in result)
         result = result.copy()
         result.ravel()[-1] ^= 1
         return result
@@ -273,9 +295,10 @@ OPERATIONS = [
     "decode",
     "decrypt",
 ]
+RING_OPERATIONS = sorted(name for name in vars(RingBackend) if not name.startswith("_") and name != "name")
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", OPERATIONS + RING_OPERATIONS)
 def test_a_backend_with_one_wrong_operation_refuses_to_work(install: Install, operation: str) -> None:
     module = f"hecore_toy_wrong_{operation}"
     source = BROKEN.replace("OPERATION", repr(operation))
