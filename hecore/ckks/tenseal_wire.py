@@ -12,6 +12,7 @@ Public             1 public key, 2 flags, 3 double scale, 4 relinearization keys
 Private            1 secret key, 2 bool: relinearization keys are made anew on loading, 3 bool: Galois keys
 CKKSVector         1 packed sizes, 2 repeated ciphertext, 3 double scale
 CKKSTensor         1 packed shape, 2 repeated ciphertext, 3 double scale, 4 batch size
+any of the three   1000 our extension, which TenSEAL skips as it skips any unknown field
 =================  ====================================================================================
 """
 
@@ -29,6 +30,7 @@ AUTO_RELINEARIZE, AUTO_RESCALE, AUTO_MOD_SWITCH = 1, 2, 4
 ASYMMETRIC, SYMMETRIC = 0, 1
 NO_SCALE = -1.0
 """The scale of a context whose owner set none."""
+EXTENSION = 1000
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DIMENSIONS = 1 << 16
 _U32 = (1 << 32) - 1
@@ -51,6 +53,7 @@ class ContextMessage:
     secret_key: bytes = field(default=b"", repr=False)
     makes_relinearization_keys: bool = False
     makes_galois_keys: bool = False
+    extension: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class VectorMessage:
     sizes: tuple[int, ...]
     ciphertexts: tuple[bytes, ...] = field(repr=False)
     scale: float
+    extension: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class TensorMessage:
     ciphertexts: tuple[bytes, ...] = field(repr=False)
     scale: float
     batch_size: int | None
+    extension: bytes = b""
 
 
 def write_context(message: ContextMessage) -> bytes:
@@ -91,6 +96,7 @@ def write_context(message: ContextMessage) -> bytes:
         + _bytes_field(2, public)
         + (_bytes_field(3, private) if message.secret_key else b"")
         + _uint_field(4, message.encryption_type)
+        + _bytes_field(EXTENSION, message.extension)
     )
 
 
@@ -109,12 +115,13 @@ def read_context(data: Bytes) -> ContextMessage:
         secret_key=_bytes(private, 1),
         makes_relinearization_keys=bool(_uint(private, 2, 1)),
         makes_galois_keys=bool(_uint(private, 3, 1)),
+        extension=_bytes(fields, EXTENSION),
     )
 
 
 def write_vector(message: VectorMessage) -> bytes:
     """A CKKS vector's bytes."""
-    return _array(message.sizes, message.ciphertexts, message.scale)
+    return _array(message.sizes, message.ciphertexts, message.scale) + _bytes_field(EXTENSION, message.extension)
 
 
 def read_vector(data: Bytes) -> VectorMessage:
@@ -123,18 +130,28 @@ def read_vector(data: Bytes) -> VectorMessage:
     sizes, ciphertexts = _uints(fields, 1), _all_bytes(fields, 2)
     if len(sizes) != len(ciphertexts):
         raise SerializationError(f"cannot read a vector of {len(ciphertexts)} ciphertexts and {len(sizes)} sizes")
-    return VectorMessage(sizes, ciphertexts, _double(fields, 3))
+    return VectorMessage(sizes, ciphertexts, _double(fields, 3), _bytes(fields, EXTENSION))
 
 
 def write_tensor(message: TensorMessage) -> bytes:
     """A CKKS tensor's bytes."""
-    return _array(message.shape, message.ciphertexts, message.scale) + _uint_field(4, message.batch_size or 0)
+    return (
+        _array(message.shape, message.ciphertexts, message.scale)
+        + _uint_field(4, message.batch_size or 0)
+        + _bytes_field(EXTENSION, message.extension)
+    )
 
 
 def read_tensor(data: Bytes) -> TensorMessage:
     """Inverse of `write_tensor`. Raises SerializationError; whether shape and ciphertexts agree, the caller checks."""
     fields = _fields(data)
-    return TensorMessage(_uints(fields, 1), _all_bytes(fields, 2), _double(fields, 3), _uint(fields, 4, _U32) or None)
+    return TensorMessage(
+        _uints(fields, 1),
+        _all_bytes(fields, 2),
+        _double(fields, 3),
+        _uint(fields, 4, _U32) or None,
+        _bytes(fields, EXTENSION),
+    )
 
 
 def _array(sizes: tuple[int, ...], ciphertexts: tuple[bytes, ...], scale: float) -> bytes:
