@@ -37,7 +37,7 @@ COLOURS = {
     "ZPaillier": "#e0a458",
     "IPCL": "#b5651d",
     "TenSEAL": "#e0a458",
-    "SEAL": "#b5651d",
+    "SEAL": "#e0a458",
 }
 PREFERRED_KEY_BITS = 2048
 
@@ -88,6 +88,8 @@ def _ckks(results: Results, bars: Any, lines: Any) -> None:
         points = [(int(degree), row) for (degree, _, of), row in found if of == bits]
         _lines(lines, sorted(points, key=lambda point: point[0]), style, rates=False)
         lines.plot([], [], style, color="#555", label=f"prime of {bits}")
+    for name in ("hecore", "SEAL"):
+        lines.scatter([], [], marker="s", color=COLOURS[name], label=name)
     lines.set_xscale("log", base=2)
     lines.set_xticks(degrees, [f"{degree}" for degree in degrees])
     lines.set_title("forward transform by ring degree", loc="left")
@@ -114,12 +116,13 @@ def _bars(ax: Any, rows: list[Row], labels: dict[str, str], *, rates: bool) -> N
     names = [name for name in COLOURS if name == "hecore" or any(row.rival(name) for row in rows)]
     width = 0.84 / max(1, len(names))
     for i, name in enumerate(names):
+        ax.scatter([], [], marker="s", color=COLOURS[name], label=name)
         for j, row in enumerate(rows):
             timing = _timing(row, name)
             if timing is None:
                 continue
             x, height = j + (i - (len(names) - 1) / 2) * width, _height(timing, rates)
-            ax.bar(x, height, width * 0.94, color=COLOURS[name], label=name if j == 0 else None)
+            ax.bar(x, height, width * 0.94, color=COLOURS[name])
             ax.annotate(
                 rate(timing) if rates else each(timing), (x, height), (0, 2), textcoords="offset points",
                 ha="center", va="bottom", fontsize=7, rotation=90,
