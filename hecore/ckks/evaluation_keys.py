@@ -6,7 +6,7 @@ the public key, and useless without special moduli.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -44,13 +44,20 @@ class RelinearizationKey:
     key_id: bytes
     switching_key: SwitchingKey
 
+    def __reduce__(self) -> tuple[object, ...]:
+        from hecore.ckks import wire
+
+        alone = EvaluationKeys(self.parameters, self.key_id, self, GaloisKeys(self.parameters, self.key_id))
+        data = wire.evaluation_keys_to_bytes(alone)
+        return wire.unpickle, ("relinearization_key", data, wire.pickles_insecure(self.parameters))
+
     def __repr__(self) -> str:
         return f"<RelinearizationKey of key {self.key_id.hex()[:8]}>"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GaloisKeys(Mapping[int, "SwitchingKey"]):
-    """Galois element -> the key that takes s(X^element) to s. `|` joins two sets of one key."""
+class GaloisKeys:
+    """Galois element -> the key that takes s(X^element) to s; iterates over elements. `|` joins two sets of one key."""
 
     parameters: Parameters
     key_id: bytes
@@ -64,7 +71,7 @@ class GaloisKeys(Mapping[int, "SwitchingKey"]):
         object.__setattr__(self, "keys_by_element", MappingProxyType(dict(self.keys_by_element)))
 
     def __getitem__(self, element: int) -> SwitchingKey:
-        """Raises MissingKeyError, which is no KeyError: `in` and `get` ask without raising."""
+        """Raises MissingKeyError."""
         try:
             return self.keys_by_element[element]
         except KeyError:
@@ -81,6 +88,10 @@ class GaloisKeys(Mapping[int, "SwitchingKey"]):
 
     def __len__(self) -> int:
         return len(self.keys_by_element)
+
+    def items(self) -> ItemsView[int, SwitchingKey]:
+        """Elements and their keys."""
+        return self.keys_by_element.items()
 
     def has_step(self, step: int) -> bool:
         """Whether one key rotates by `step`."""
@@ -110,6 +121,12 @@ class GaloisKeys(Mapping[int, "SwitchingKey"]):
             raise KeyMismatchError("cannot join these Galois keys: they belong to different keys")
         return replace(self, keys_by_element={**self.keys_by_element, **other.keys_by_element})
 
+    def __reduce__(self) -> tuple[object, ...]:
+        from hecore.ckks import wire
+
+        data = wire.evaluation_keys_to_bytes(EvaluationKeys(self.parameters, self.key_id, None, self))
+        return wire.unpickle, ("galois_keys", data, wire.pickles_insecure(self.parameters))
+
     def __repr__(self) -> str:
         return f"<GaloisKeys {len(self)} elements, of key {self.key_id.hex()[:8]}>"
 
@@ -131,6 +148,24 @@ class EvaluationKeys:
     def with_galois_keys(self, galois_keys: GaloisKeys) -> EvaluationKeys:
         """These and more Galois keys. Raises KeyMismatchError."""
         return replace(self, galois_keys=self.galois_keys | galois_keys)
+
+    def to_bytes(self) -> bytes:
+        """The compact wire form: see `hecore.ckks.wire`."""
+        from hecore.ckks import wire
+
+        return wire.evaluation_keys_to_bytes(self)
+
+    @staticmethod
+    def from_bytes(data: bytes, *, allow_insecure: bool = False) -> EvaluationKeys:
+        """Inverse of `to_bytes`. Raises SerializationError, InsecureParametersError."""
+        from hecore.ckks import wire
+
+        return wire.evaluation_keys_from_bytes(data, allow_insecure=allow_insecure)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        from hecore.ckks import wire
+
+        return wire.unpickle, ("evaluation_keys", self.to_bytes(), wire.pickles_insecure(self.parameters))
 
     def __repr__(self) -> str:
         relinearization = "relinearization" if self.relinearization_key else "no relinearization"

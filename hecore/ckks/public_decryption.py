@@ -109,17 +109,26 @@ def _published(x: EncryptedTensor, slots: Complex) -> Floats:
 
 
 def rounded_sum(values: Floats, noise: Floats, rest: Floats | None, bits: int) -> Floats:
-    """values + noise + rest as multiples of 2^-bits, of the exact sum (to 2^-100): rounding then is post-processing.
+    """values + noise + rest, |rest| of the order of the last bit of values, as multiples of 2^-bits.
 
-    A sum in doubles would add an error of its own, which depends on the values and is not small beside `noise`.
+    It is the exact sum (to 2^-100) that is rounded: rounding then is post-processing. A sum in doubles would add an
+    error of its own, which depends on the values and is not small beside `noise`.
     """
-    total = values + noise
-    shifted = total - values  # Knuth's two-sum: total + left is values + noise
-    left = (values - (total - shifted)) + (noise - shifted)
+    total, left = _two_sum(values, noise)
     left = left if rest is None else left + rest
     steps = np.rint(np.ldexp(total, bits))
-    steps += np.rint((np.ldexp(total, bits) - steps) + np.ldexp(left, bits))
+    fraction, less = _two_sum(np.ldexp(total, bits) - steps, np.ldexp(left, bits))
+    steps += np.rint(fraction)  # halves to even, but for what is left beyond them
+    steps += (fraction == 0.5) & (less > 0)
+    steps -= (fraction == -0.5) & (less < 0)
     return np.ldexp(steps, -bits)
+
+
+def _two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Knuth: a + b as the nearest double and the exact rest."""
+    total = a + b
+    shifted = total - a
+    return total, (a - (total - shifted)) + (b - shifted)
 
 
 def standard_deviation(noise: float, count: int, statistical_security: int, queries: int) -> float:
