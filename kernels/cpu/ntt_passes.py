@@ -91,6 +91,26 @@ def _merge(steps: list[Iterator[None]], delay: int) -> None:
         rounds += 1
 
 
+def emit_pass(b: ir.IRBuilder, shape: Shape, stages: int, v: list[Value], *, inverse: bool, last: bool) -> None:
+    """The code of `make_pass`, whose arguments are `v`."""
+    target, source, stride, table, row_bytes, index, constants = v
+    f = Field(b, shape, constants)
+    read = _reader(b, f, table, row_bytes, index)
+    with loop(b, i64(0), stride, 1) as j:
+        places = [b.add(j, b.mul(stride, i64(k))) for k in range(1 << stages)]
+        loaded = [emit_load(b, source, place) for place in places]
+        if not inverse:
+            x = [f.anything(value) for value in loaded]
+            list(forward_stages(f, x, read, _lifted(shape, stages)))
+            out = [wire.value for wire in x]
+        else:
+            x = [f.fresh(value) for value in loaded]
+            list(backward_stages(f, x, read, last=last))
+            out = [f.canonical_fresh(wire) if last else f.settle(wire).value for wire in x]
+        for place, value in zip(places, out, strict=True):
+            emit_store(b, target, place, value)
+
+
 def make_pass(shape: Shape, stages: int, *, inverse: bool = False, last: bool = False) -> Any:
     """pass_(target, source, stride, table, row_bytes, index, constants): `stages` stages of one block.
 
@@ -98,28 +118,12 @@ def make_pass(shape: Shape, stages: int, *, inverse: bool = False, last: bool = 
     to any, backward f to f; the `last` backward pass leaves canonical residues, times 1/N.
     """
 
-    def emit(b: ir.IRBuilder, target: Value, source: Value, stride: Value, read: Reader, f: Field) -> None:
-        with loop(b, i64(0), stride, 1) as j:
-            places = [b.add(j, b.mul(stride, i64(k))) for k in range(1 << stages)]
-            loaded = [emit_load(b, source, place) for place in places]
-            if not inverse:
-                x = [f.anything(value) for value in loaded]
-                list(forward_stages(f, x, read, _lifted(shape, stages)))
-                out = [wire.value for wire in x]
-            else:
-                x = [f.fresh(value) for value in loaded]
-                list(backward_stages(f, x, read, last=last))
-                out = [f.canonical_fresh(wire) if last else f.settle(wire).value for wire in x]
-            for place, value in zip(places, out, strict=True):
-                emit_store(b, target, place, value)
-
     @intrinsic
     def pass_(
         _t: Any, target: Any, source: Any, stride: Any, table: Any, row_bytes: Any, index: Any, constants: Any
     ) -> Any:
         def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
-            f = Field(b, shape, v[6])
-            emit(b, v[0], v[1], v[2], _reader(b, f, v[3], v[4], v[5]), f)
+            emit_pass(b, shape, stages, v, inverse=inverse, last=last)
             return context.get_dummy_value()
 
         return types.void(*[_P] * 7), codegen
@@ -192,13 +196,27 @@ def _backward_tail(
         yield
 
 
+def emit_tail(b: ir.IRBuilder, shape: Shape, v: list[Value], *, inverse: bool) -> None:
+    """The code of `make_tail`, whose arguments are `v`."""
+    target, source, blocks, table, row_bytes, index, vectors, constants = v
+    emit: Callable[..., Iterator[None]] = _backward_tail if inverse else _forward_tail
+    f = Field(b, shape, constants)
+    with loop(b, i64(0), blocks, TAIL_BLOCKS) as i:
+        steps = []
+        for k in range(TAIL_BLOCKS):
+            block = b.add(i, i64(k))
+            across = _reader(b, f, table, row_bytes, b.add(index, block))
+            within = _vector_reader(b, f, words_on(b, vectors, b.mul(block, i64(56 * shape.words))))
+            steps.append(emit(f, target, source, across, within, b.shl(block, i64(3))))
+        _merge(steps, TAIL_DELAY)
+
+
 def make_tail(shape: Shape, *, inverse: bool = False) -> Any:
     """tail(target, source, blocks, table, row_bytes, index, vectors, constants): the six stages of 64 neighbours.
 
     `blocks`, a multiple of TAIL_BLOCKS, of 64 residues each; `index` is that of the first one's first twiddle and
     `vectors` the address of its twiddles by lane.
     """
-    emit: Callable[..., Iterator[None]] = _backward_tail if inverse else _forward_tail
 
     @intrinsic
     def tail(
@@ -213,15 +231,7 @@ def make_tail(shape: Shape, *, inverse: bool = False) -> Any:
         constants: Any,
     ) -> Any:
         def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
-            f = Field(b, shape, v[7])
-            with loop(b, i64(0), v[2], TAIL_BLOCKS) as i:
-                steps = []
-                for k in range(TAIL_BLOCKS):
-                    block = b.add(i, i64(k))
-                    across = _reader(b, f, v[3], v[4], b.add(v[5], block))
-                    within = _vector_reader(b, f, words_on(b, v[6], b.mul(block, i64(56 * shape.words))))
-                    steps.append(emit(f, v[0], v[1], across, within, b.shl(block, i64(3))))
-                _merge(steps, TAIL_DELAY)
+            emit_tail(b, shape, v, inverse=inverse)
             return context.get_dummy_value()
 
         return types.void(*[_P] * 8), codegen
