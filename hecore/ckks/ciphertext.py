@@ -18,7 +18,7 @@ from hecore.errors import BackendMismatchError, KeyMismatchError, OperandTypeErr
 if TYPE_CHECKING:
     from hecore.backends.protocol import Indices
     from hecore.backends.ring_protocol import PolynomialArray, RingBackend
-    from hecore.ckks.keys import EvaluationKeys
+    from hecore.ckks.keys import EvaluationKeys, PublicKey
     from hecore.ckks.params import Parameters
     from hecore.ckks.scale import Scale
     from hecore.ring.prng import Seed
@@ -84,11 +84,25 @@ class Ciphertext:
             f"scale=2^{self.scale.log2:.2f} on {self.device!r} under key {self.key_id.hex()[:8]}>"
         )
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """A pickle carries no evaluation keys."""
+    def to_bytes(self) -> bytes:
+        """The compact wire form, without evaluation keys: see `hecore.ckks.wire`."""
         from hecore.ckks import wire
 
-        return wire.ciphertext_from_bytes, (wire.ciphertext_to_bytes(self), self.parameters)
+        return wire.ciphertext_to_bytes(self)
+
+    @staticmethod
+    def from_bytes(data: bytes, keys: Parameters | PublicKey | EvaluationKeys) -> Ciphertext:
+        """Inverse of `to_bytes` on the current backend; a key must be the ciphertext's, and lends its evaluation keys.
+
+        Raises SerializationError, KeyMismatchError.
+        """
+        from hecore.ckks import wire
+
+        return wire.ciphertext_from_bytes(data, keys)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A pickle carries no evaluation keys."""
+        return Ciphertext.from_bytes, (self.to_bytes(), self.parameters)
 
     def __copy__(self) -> Ciphertext:
         return self  # immutable
@@ -137,7 +151,7 @@ class Ciphertext:
 
     def component(self, position: int) -> PolynomialArray:
         """One component of every ciphertext: shape S."""
-        return self.backend.ring_take(self.polynomials, self.flat_indices() * self.components + position)
+        return self.backend.ring_take(self.polynomials, np.asarray(self.flat_indices() * self.components + position))
 
     def take_components(self, count: int) -> PolynomialArray:
         """The first `count` components of every ciphertext: (*S, count)."""

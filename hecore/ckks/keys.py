@@ -163,6 +163,11 @@ class PublicKey:
 
         return wire.public_key_from_bytes(data, allow_insecure=allow_insecure)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        from hecore.ckks import wire
+
+        return wire.unpickle, ("public_key", self.to_bytes(), wire.pickles_insecure(self.parameters))
+
     def __repr__(self) -> str:
         return f"<ckks.PublicKey {self.key_id.hex()[:8]} of {self.parameters!r}>"
 

@@ -245,6 +245,24 @@ class Parameters:
     def __hash__(self) -> int:
         return self._hash
 
+    def to_bytes(self) -> bytes:
+        """The compact wire form: see `hecore.ckks.wire`."""
+        from hecore.ckks import wire
+
+        return wire.parameters_to_bytes(self)
+
+    @staticmethod
+    def from_bytes(data: bytes, *, allow_insecure: bool = False) -> Parameters:
+        """Inverse of `to_bytes`. Raises SerializationError, InsecureParametersError."""
+        from hecore.ckks import wire
+
+        return wire.parameters_from_bytes(data, allow_insecure=allow_insecure)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        from hecore.ckks import wire
+
+        return wire.unpickle, ("parameters", wire.parameters_to_bytes(self), wire.pickles_insecure(self))
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"cannot set {name}: parameters are immutable")
 

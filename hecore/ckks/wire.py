@@ -25,7 +25,7 @@ from hecore.ckks.keys import Keys, PublicKey, SecretKey
 from hecore.ckks.layout import Layout
 from hecore.ckks.params import FINGERPRINT_BYTES, MAX_MODULI, Parameters
 from hecore.ckks.scale import Scale
-from hecore.ckks.security import SecurityTable
+from hecore.ckks.security import LEVELS, SecurityTable
 from hecore.ckks.tensor import EncryptedTensor
 from hecore.errors import HecoreError, InsecureParametersError, KeyMismatchError, OperandTypeError, SerializationError
 from hecore.ring.bits import pack_residues, packed_bytes, unpack_residues
@@ -73,6 +73,21 @@ def parameters_from_bytes(data: Bytes, *, allow_insecure: bool = False) -> Param
     if parameters.fingerprint.hex() != frame.fingerprint:
         raise SerializationError("cannot read these parameters: their fingerprint is another's")
     return parameters
+
+
+def pickles_insecure(parameters: Parameters) -> bool:
+    """Whether a pickle says `allow_insecure`: whoever holds such parameters in memory chose to."""
+    return parameters.table is not SecurityTable.GUIDELINES_2024 or parameters.security_bits < LEVELS[0]
+
+
+def unpickle(what: str, data: bytes, allow_insecure: bool) -> object:
+    """What `pickle` calls; evaluation keys that were pickled alone come in the form of the whole set."""
+    if what == "parameters":
+        return parameters_from_bytes(data, allow_insecure=allow_insecure)
+    if what == "public_key":
+        return public_key_from_bytes(data, allow_insecure=allow_insecure)
+    keys = evaluation_keys_from_bytes(data, allow_insecure=allow_insecure)
+    return {"relinearization_key": keys.relinearization_key, "galois_keys": keys.galois_keys}.get(what, keys)
 
 
 def _pack_parameters(parameters: Parameters) -> bytes:
