@@ -1,4 +1,4 @@
-"""The API of TenSEAL 0.3.18 for CKKS on hecore: `from hecore.compat import tenseal as ts` replaces `import tenseal as ts`.
+"""The API of TenSEAL 0.3.18 for CKKS on hecore: `from hecore.compat import tenseal as ts`, the rest stays as it is.
 
 Written from the peer's documented API and observed behaviour. docs/compat-tenseal.md says what is covered and what
 differs; new code is better off with `hecore.ckks`.

@@ -1,4 +1,4 @@
-"""`AbstractTensor`: what vectors and tensors share; operators on top of named methods, in-place forms on top of both."""
+"""`AbstractTensor`: what vectors and tensors share; operators and in-place forms on top of named methods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
-from hecore.compat.tenseal._context import Context, SecretKey, given_secret_key
+from hecore.compat.tenseal._context import Context
 from hecore.compat.tenseal._encode import coefficients_of
 from hecore.compat.tenseal._errors import ContextError
 from hecore.compat.tenseal._operands import as_number
@@ -18,7 +18,6 @@ from hecore.errors import KeyMismatchError, OperandTypeError, ParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hecore.ckks import keys
     from hecore.compat.tenseal._state import TenSEALContext
 
 Data = TypeVar("Data", VectorData, TensorData)
@@ -118,11 +117,6 @@ class AbstractTensor(ABC, Generic[Data]):
         if isinstance(self._data, bytes):
             return type(self).lazy_load, (self._data,)
         return _unpickled, (type(self), self._data.context, self.serialize())
-
-    # -- decryption ----------------------------------------------------------------------------------------
-
-    def _secret_key(self, secret_key: SecretKey | None) -> keys.SecretKey | None:
-        return given_secret_key(secret_key)
 
     # -- element by element --------------------------------------------------------------------------------
 
@@ -256,7 +250,7 @@ def _linked(data: Data, context: TenSEALContext) -> Data:
         raise ParameterError("can't link a context with other encryption parameters than the tensor's")
     ciphertext = data.ciphertext
     if ciphertext.key_id != context.key_id:
-        if data.context.identified and context.identified:
+        if context.tells_apart(data.context.label):
             raise KeyMismatchError("can't link a context of another key than the tensor's")
         ciphertext = replace(ciphertext, key_id=context.key_id, evaluation_keys=None)
     return replace(data, context=context, ciphertext=ciphertext)

@@ -10,19 +10,19 @@ from hecore.compat.tenseal._errors import refuse_bfv
 class _BFV:
     """Every way to make one raises SchemeNotSupportedError (a ValueError)."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *_: Any, **__: Any) -> None:
         refuse_bfv(type(self).__name__)
 
     @classmethod
-    def load(cls, *args: Any, **kwargs: Any) -> NoReturn:
+    def load(cls, *_: Any, **__: Any) -> NoReturn:
         refuse_bfv(cls.__name__)
 
     @classmethod
-    def lazy_load(cls, *args: Any, **kwargs: Any) -> NoReturn:
+    def lazy_load(cls, *_: Any, **__: Any) -> NoReturn:
         refuse_bfv(cls.__name__)
 
     @classmethod
-    def pack_vectors(cls, *args: Any, **kwargs: Any) -> NoReturn:
+    def pack_vectors(cls, *_: Any, **__: Any) -> NoReturn:
         refuse_bfv(cls.__name__)
 
 

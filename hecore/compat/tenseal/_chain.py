@@ -23,9 +23,9 @@ _DEFAULT_BITS: dict[int, tuple[int, ...]] = {
 
 
 def make_parameters(poly_modulus_degree: Any, coeff_mod_bit_sizes: Any) -> Parameters:
-    """Parameters with the moduli that the peer picks, held against the security table of 2018, which is the peer's.
+    """Parameters with the moduli that the peer picks, held against the security table of 2018, as the peer's are.
 
-    The context's scale is no part of them: it may change at any time, so that theirs is 1. Raises OperandTypeError,
+    A context's scale may change at any time and is no part of them: theirs is 1. Raises OperandTypeError,
     ParameterError, InsecureParametersError, ModuliError (a RuntimeError) for moduli that do not exist.
     """
     degree = as_integer(poly_modulus_degree, "poly_modulus_degree")
@@ -35,10 +35,14 @@ def make_parameters(poly_modulus_degree: Any, coeff_mod_bit_sizes: Any) -> Param
     check_ring_degree(degree)
     if any(not 2 <= size < MAX_MODULUS_BITS for size in sizes):
         raise ParameterError(f"bit_sizes is invalid: from 2 to {MAX_MODULUS_BITS - 1} bits a modulus")
-    moduli = _find(degree, sizes) if sizes else _default(degree)
+    return checked_chain(degree, _find(degree, sizes) if sizes else _default(degree))
+
+
+def checked_chain(ring_degree: int, moduli: tuple[int, ...]) -> Parameters:
+    """Parameters of these primes, the last one special; raises as `make_parameters`."""
     if len(moduli) == 1:
         raise ModuliError("keyswitching is not supported by the context: at least two moduli are needed")
-    return Parameters.with_2018_table(ring_degree=degree, moduli=moduli, scale=1)
+    return Parameters.with_2018_table(ring_degree=ring_degree, moduli=moduli, scale=1)
 
 
 def as_integer(value: Any, name: str) -> int:

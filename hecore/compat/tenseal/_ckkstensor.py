@@ -9,7 +9,7 @@ import numpy as np
 
 from hecore.compat.tenseal import _native, _tensor
 from hecore.compat.tenseal._abstract import AbstractTensor
-from hecore.compat.tenseal._context import Context, SecretKey
+from hecore.compat.tenseal._context import Context, SecretKey, given_secret_key
 from hecore.compat.tenseal._errors import IndexRangeError
 from hecore.compat.tenseal._operands import Floats, as_floats, as_number, as_real
 from hecore.compat.tenseal._plain import PlainTensor, as_shape
@@ -79,7 +79,7 @@ class CKKSTensor(AbstractTensor[TensorData]):
 
         Raises ContextError (a ValueError) where there is no secret key, KeyMismatchError for another.
         """
-        return PlainTensor(_tensor.decrypt(self.data, self._secret_key(secret_key)))
+        return PlainTensor(_tensor.decrypt(self.data, given_secret_key(secret_key)))
 
     def __getitem__(self, item: Any) -> Self:
         """Elements by an integer, a slice, or a tuple of these; an integer keeps its axis, of length 1.

@@ -10,7 +10,7 @@ import numpy as np
 from hecore.compat.tenseal import _linear, _native, _vector
 from hecore.compat.tenseal._abstract import AbstractTensor
 from hecore.compat.tenseal._chain import as_integer
-from hecore.compat.tenseal._context import Context, SecretKey
+from hecore.compat.tenseal._context import Context, SecretKey, given_secret_key
 from hecore.compat.tenseal._operands import Floats, as_floats, as_number, as_real
 from hecore.compat.tenseal._plain import PlainTensor
 from hecore.compat.tenseal._vector import VectorData
@@ -83,7 +83,7 @@ class CKKSVector(AbstractTensor[VectorData]):
 
         Raises ContextError (a ValueError) where there is no secret key, KeyMismatchError for another.
         """
-        return _vector.decrypt(self.data, self._secret_key(secret_key))
+        return _vector.decrypt(self.data, given_secret_key(secret_key))
 
     @classmethod
     def pack_vectors(cls, vectors: Iterable[CKKSVector]) -> Self:
@@ -204,7 +204,9 @@ def im2col_encoding(
     )
     if not (1 <= rows <= image.shape[0] and 1 <= columns <= image.shape[1] and step >= 1):
         raise ShapeError(f"can't move a window of {rows} by {columns} over {image.shape} in steps of {step}")
-    windows = np.lib.stride_tricks.sliding_window_view(image, (rows, columns))[::step, ::step].reshape(-1, rows * columns)
+    windows = np.lib.stride_tricks.sliding_window_view(image, (rows, columns))[::step, ::step].reshape(
+        -1, rows * columns
+    )
     return CKKSVector(context, _padded(windows).T.ravel()), len(windows)
 
 

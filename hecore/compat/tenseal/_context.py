@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from abc import ABC
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hecore.compat.tenseal import _native
 from hecore.compat.tenseal._errors import ContextError, InsecureWarning
-from hecore.compat.tenseal._state import ENCRYPTION_TYPE, SCHEME_TYPE, TenSEALContext
+from hecore.compat.tenseal._state import ENCRYPTION_TYPE, SCHEME_TYPE, LabelledKey, TenSEALContext
 from hecore.errors import OperandTypeError, ParameterError
 
-if TYPE_CHECKING:
-    from hecore.ckks import keys
 
-
-class SEALPrimitive(ABC):
+class SEALPrimitive:
     """Wraps one of SEAL's objects, `data`; there is a class for each kind, to tell them apart."""
 
     def __init__(self, data: Any) -> None:
@@ -228,7 +224,7 @@ class Context:
 
     def secret_key(self) -> SecretKey:
         """Raises ContextError (a ValueError) in a public context."""
-        return SecretKey(_native.SecretKey(self.data.secret_key))
+        return SecretKey(_native.SecretKey(LabelledKey(self.data.secret_key, self.data.label)))
 
     def has_public_key(self) -> bool:
         """Raises ContextError (a ValueError) in a symmetric context."""
@@ -268,11 +264,11 @@ class Context:
         return Decryptor(_native.Decryptor(self.data.parameters))
 
 
-def given_secret_key(secret_key: Any) -> keys.SecretKey | None:
+def given_secret_key(secret_key: Any) -> LabelledKey | None:
     """What a user passed as a secret key. Raises OperandTypeError for anything but a SecretKey or None."""
     if secret_key is None:
         return None
     if not isinstance(secret_key, SecretKey):
         raise OperandTypeError(f"incorrect type: {type(secret_key)} != SecretKey")
-    key: keys.SecretKey = secret_key.data.key
-    return key
+    labelled: LabelledKey = secret_key.data.labelled
+    return labelled

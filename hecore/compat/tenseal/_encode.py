@@ -57,8 +57,8 @@ class Constants:
         _check_scale(parameters, level, scale)
         integers = [encoded_constant(v, parameters, level, scale) for v in self.values.ravel().tolist()]
         shape, degree = self.values.shape, parameters.ring_degree
+        small = np.zeros((*shape, degree), dtype=np.int64)
         if all(-_SMALL < c < _SMALL for c in integers):
-            small = np.zeros((*shape, degree), dtype=np.int64)
             small[..., 0] = np.array(integers, dtype=np.int64).reshape(shape)
             return Message(parameters, level, scale, None, 0.5, small, None)
         limbs = limbs_for_bits(parameters.level_basis(level).bits)
@@ -66,7 +66,7 @@ class Constants:
         magnitudes[..., 0, :] = limbs_from_ints([abs(c) for c in integers], limbs).reshape(*shape, limbs)
         negative = np.zeros((*shape, degree), dtype=np.bool_)
         negative[..., 0] = np.array([c < 0 for c in integers]).reshape(shape)
-        return Message(parameters, level, scale, None, 0.5, None, (magnitudes, negative))
+        return Message(parameters, level, scale, None, 0.5, small, (magnitudes, negative))
 
 
 def plaintext(message: Message, a: Ciphertext) -> Plaintext:
@@ -77,10 +77,8 @@ def plaintext(message: Message, a: Ciphertext) -> Plaintext:
 
 def is_zero(message: Message) -> NDArray[np.bool_]:
     """Which polynomials are zero: of the batch shape."""
-    if message.small is not None:
-        return ~message.small.any(axis=-1)
-    assert message.wide is not None
-    return ~message.wide[0].any(axis=(-1, -2))
+    zero: NDArray[np.bool_] = np.asarray(~message.small.any(axis=-1))
+    return zero if message.wide is None else zero & ~message.wide[0].any(axis=(-1, -2))
 
 
 def encoded_constant(value: float, parameters: Parameters, level: int, scale: Scale) -> int:

@@ -80,7 +80,9 @@ def add_constant(context: TenSEALContext, a: Ciphertext, value: float, top: Scal
     return evaluator.add(a, value)
 
 
-def add_plain(context: TenSEALContext, a: Ciphertext, plain: Plain, top: Scale, *, subtract: bool = False) -> Ciphertext:
+def add_plain(
+    context: TenSEALContext, a: Ciphertext, plain: Plain, top: Scale, *, subtract: bool = False
+) -> Ciphertext:
     """a ± plain; raises as `add_constant`."""
     _check_flags(context, a, top)
     encoded = plaintext(plain.encode(a.parameters, a.level, a.scale), a)
@@ -136,6 +138,12 @@ def check_product(context: TenSEALContext, a: Ciphertext, scale: Scale) -> None:
             evaluator.last_modulus(a, "multiply")
 
 
+def check_level(a: Ciphertext) -> None:
+    """For what rescales whatever the flags say. Raises LevelError in the peer's words."""
+    with peers_words():
+        evaluator.last_modulus(a, "multiply")
+
+
 def plain_scale(context: TenSEALContext, a: Ciphertext, top: Scale) -> Scale:
     """What factors of `a` are encoded at: the scale of its level where a rescale follows, else `top`."""
     return scales(a.parameters, top)[a.level] if context.flag("auto_rescale") else top
@@ -145,7 +153,7 @@ def multiply_constant(context: TenSEALContext, a: Ciphertext, value: float, top:
     """a * value. A factor that encodes as zero gives a fresh encryption of zero, not the empty ciphertext."""
     scale = plain_scale(context, a, top)
     if encoded_constant(value, a.parameters, a.level, scale) == 0:
-        return _zeros_like_product(context, a, scale)
+        return zeros_like_product(context, a, scale)
     check_product(context, a, scale)
     return finished(context, evaluator.multiply(a, value, scale=scale))
 
@@ -174,7 +182,8 @@ def without_transparent(context: TenSEALContext, a: Ciphertext, zero: NDArray[np
     return joined.take(indices.astype(np.intp).reshape(a.shape))
 
 
-def _zeros_like_product(context: TenSEALContext, a: Ciphertext, scale: Scale) -> Ciphertext:
+def zeros_like_product(context: TenSEALContext, a: Ciphertext, scale: Scale) -> Ciphertext:
+    """Fresh zeros in place of the product of `a` with a zero that was encoded at `scale`."""
     check_product(context, a, scale)
     level, product = a.level, a.scale * scale
     if context.flag("auto_rescale"):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hecore.arith.rns import RnsBasis
     from hecore.ckks.ciphertext import Ciphertext as HecoreCiphertext
     from hecore.ckks.params import Parameters
+    from hecore.compat.tenseal._state import LabelledKey
 
 _CKKS = 2  # SEAL's scheme_type
 
@@ -88,10 +89,10 @@ class PublicKey:
 
 @dataclass(frozen=True, repr=False)
 class SecretKey:
-    key: keys.SecretKey
+    labelled: LabelledKey
 
     def data(self) -> Plaintext:
-        return Plaintext(self.key.parameters.basis)
+        return Plaintext(self.labelled.key.parameters.basis)
 
     def parms_id(self) -> list[int]:
         return self.data().parms_id()

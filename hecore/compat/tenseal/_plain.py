@@ -14,7 +14,8 @@ from hecore.compat.tenseal._errors import BroadcastError, ForeignBytesError
 from hecore.errors import OperandTypeError, ParameterError, PlaintextRangeError, ShapeError
 
 DType = Literal["float", "int"]
-Array = NDArray[np.float64] | NDArray[np.int64]
+Array = NDArray[Any]
+"""Of float64 or int64."""
 
 _DTYPES: dict[str, type[Any]] = {"float": np.float64, "int": np.int64}
 
@@ -54,7 +55,7 @@ class PlainTensor:
 
     @property
     def dtype(self) -> str:
-        """"float" or "int"; setting it converts, dropping fractions."""
+        """Which of the two, "float" or "int"; setting it converts, dropping fractions."""
         return "int" if self._array.dtype.type is np.int64 else "float"
 
     @dtype.setter
@@ -100,12 +101,12 @@ class PlainTensor:
         """Nested lists of the tensor's shape; a number for a scalar."""
         return self._array.tolist()
 
-    def batch(self, dim: int) -> list[list[float]] | list[list[int]]:
+    def batch(self, dim: int) -> list[list[Any]]:
         """The vectors along axis `dim`, one for each position on the other axes in C order."""
         axis = _index(dim)
         if axis >= self._array.ndim:
             raise ShapeError("invalid dimension for batching")
-        batches: list[list[float]] = np.moveaxis(self._array, axis, -1).reshape(-1, self._array.shape[axis]).tolist()
+        batches: list[list[Any]] = np.moveaxis(self._array, axis, -1).reshape(-1, self._array.shape[axis]).tolist()
         return batches
 
     def reshape(self, shape: Iterable[int]) -> PlainTensor:

@@ -35,7 +35,7 @@ def window_sum(context: TenSEALContext, a: Ciphertext, size: int, extent: int) -
         return a, extent
     a = rotatable(context, a)
     if extent == a.parameters.slots and size & (size - 1) == 0:
-        return _cyclic_sum(a, size), extent
+        return rotation.inner_sum(a, size, periodic=True), extent
     doubled, total, width = a, None, 1
     while True:
         if size & width:  # total: of size mod width slots, moved behind the `width` that are added now
@@ -51,7 +51,7 @@ def spread(context: TenSEALContext, a: Ciphertext, extent: int) -> Ciphertext:
     """Slot 0, all others being zero, to the first `extent` slots, a power of two."""
     a = rotatable(context, a)
     if extent == a.parameters.slots:
-        return _cyclic_sum(a, extent)
+        return rotation.inner_sum(a, extent)
     width = 1
     while width < extent:
         a = rotation.sum_of_rotations({0: a, -width: a})
@@ -67,22 +67,6 @@ def fold(context: TenSEALContext, a: Ciphertext, step: int, count: int) -> Ciphe
     while count > 1:
         a = rotation.sum_of_rotations({0: a, step: a})
         step, count = 2 * step, count // 2
-    return a
-
-
-def _cyclic_sum(a: Ciphertext, size: int) -> Ciphertext:
-    """The sum of `size` neighbours, a power of two, where slots repeat with that period: in every slot.
-
-    Four at a time, from one step before to two steps after: each a single key, of one decomposition.
-    """
-    step = 1
-    while size > 1:
-        if size % 4 == 0:
-            a = rotation.sum_of_rotations({-step: a, 0: a, step: a, 2 * step: a})
-            step, size = 4 * step, size // 4
-        else:
-            a = rotation.sum_of_rotations({0: a, step: a})
-            step, size = 2 * step, size // 2
     return a
 
 

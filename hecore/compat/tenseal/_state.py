@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
-from dataclasses import replace
+import secrets
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from hecore.ckks import encryption, keys
 from hecore.ckks.ciphertext import Ciphertext, concatenate
 from hecore.ckks.evaluation_keys import EvaluationKeys, GaloisKeys, RelinearizationKey
+from hecore.ckks.keys import KEY_ID_BYTES
 from hecore.compat.tenseal._chain import as_integer, make_parameters
 from hecore.compat.tenseal._errors import ContextError, NoPublicKeyError, refuse_bfv
 from hecore.errors import KeyMismatchError, OperandTypeError, ParameterError, ScaleError
@@ -26,6 +29,7 @@ FLAGS = ("auto_relin", "auto_rescale", "auto_mod_switch")
 """In the order of the peer's bits, the lowest first."""
 
 _SEED_KIND = SeedKind.SHAKE256
+_PROCESS_KEY = secrets.token_bytes(32)
 
 
 class ENCRYPTION_TYPE(Enum):  # noqa: N801 - the peer's name
@@ -43,12 +47,36 @@ class SCHEME_TYPE(Enum):  # noqa: N801 - the peer's name
     CKKS = 2
 
 
+class Label(Enum):
+    """What a context's key id is worth; ids of two contexts are compared where both are of one kind, not NONE.
+
+    GLOBAL: the id is the same wherever the key goes. LOCAL: the bytes named no key, and the id was made from the secret
+    key for this process alone. NONE: they did not even hold a key to tell it by; such tensors mix with any.
+    """
+
+    NONE = 0
+    LOCAL = 1
+    GLOBAL = 2
+
+
+def local_label(secret_key: keys.SecretKey) -> bytes:
+    """The same for the same key in this process, and of no meaning elsewhere: a keyed hash under a key of its own."""
+    words = secret_key.polynomial.backend.ring_download(secret_key.polynomial)
+    return hashlib.blake2b(words.tobytes(), digest_size=KEY_ID_BYTES, key=_PROCESS_KEY).digest()
+
+
+@dataclass(frozen=True, repr=False)
+class LabelledKey:
+    """A secret key that came out of a context, and what its id is worth."""
+
+    key: keys.SecretKey
+    label: Label
+
+
 class TenSEALContext:
     """Mutable, as the peer's is: keys may be made or dropped and flags set at any time, for all tensors at once.
 
-    The keys themselves are immutable, so that a copy shares them and costs nothing. `identified` says whether `key_id`
-    names the key wherever it goes: bytes of the peer's symmetric contexts say nothing about which key they belong to,
-    and what was read from them mixes with any key.
+    The keys themselves are immutable, so that a copy shares them and costs nothing.
     """
 
     def __init__(
@@ -57,7 +85,7 @@ class TenSEALContext:
         encryption_type: ENCRYPTION_TYPE,
         key_id: bytes,
         *,
-        identified: bool = True,
+        label: Label = Label.GLOBAL,
         secret_key: keys.SecretKey | None = None,
         public_key: keys.PublicKey | None = None,
         relinearization_key: RelinearizationKey | None = None,
@@ -67,7 +95,7 @@ class TenSEALContext:
         self.parameters = parameters
         self.encryption_type = encryption_type
         self.key_id = key_id
-        self.identified = identified
+        self.label = label
         self.n_threads = n_threads if n_threads else os.cpu_count() or 1
         self._secret_key = secret_key
         self._public_key = public_key
@@ -110,7 +138,7 @@ class TenSEALContext:
             self.parameters,
             self.encryption_type,
             self.key_id,
-            identified=self.identified,
+            label=self.label,
             secret_key=self._secret_key,
             public_key=self._public_key,
             relinearization_key=self._relinearization_key,
@@ -223,36 +251,37 @@ class TenSEALContext:
         """What there is, in the form that ciphertexts carry."""
         if self._evaluation_keys is None:
             galois_keys = self._galois_keys or GaloisKeys(self.parameters, self.key_id)
-            self._evaluation_keys = EvaluationKeys(
-                self.parameters, self.key_id, self._relinearization_key, galois_keys
-            )
+            self._evaluation_keys = EvaluationKeys(self.parameters, self.key_id, self._relinearization_key, galois_keys)
         return self._evaluation_keys
 
-    def generate_galois_keys(self, secret_key: keys.SecretKey | None = None) -> None:
+    def generate_galois_keys(self, secret_key: LabelledKey | None = None) -> None:
         """For rotations by ±1, ±2, ±4, …, of which all others are composed, and for conjugation."""
-        key = self._given_or_own(secret_key)
-        self._galois_keys = key.make_galois_keys("power-of-two", conjugation=True)
+        self._galois_keys = self._given_or_own(secret_key).make_galois_keys("power-of-two", conjugation=True)
         self._evaluation_keys = None
 
-    def generate_relin_keys(self, secret_key: keys.SecretKey | None = None) -> None:
+    def generate_relin_keys(self, secret_key: LabelledKey | None = None) -> None:
         """A fresh relinearization key."""
         self._relinearization_key = self._given_or_own(secret_key).make_relinearization_key()
         self._evaluation_keys = None
 
-    def _given_or_own(self, secret_key: keys.SecretKey | None) -> keys.SecretKey:
+    def _given_or_own(self, secret_key: LabelledKey | None) -> keys.SecretKey:
         if secret_key is None and self._secret_key is None:
             raise ContextError("you need to provide a secret_key")
         return self.secret_key if secret_key is None else self.relabelled(secret_key)
 
-    def relabelled(self, secret_key: keys.SecretKey) -> keys.SecretKey:
-        """A given key, under this context's label where neither side knows better. Raises KeyMismatchError."""
-        if secret_key.parameters != self.parameters:
+    def relabelled(self, given: LabelledKey) -> keys.SecretKey:
+        """A given key as this context's. Raises ParameterError, KeyMismatchError where it is another's."""
+        if given.key.parameters != self.parameters:
             raise ParameterError("this secret key was made for other encryption parameters than the context's")
-        if secret_key.key_id == self.key_id:
-            return secret_key
-        if self.identified:
+        if given.key.key_id == self.key_id:
+            return given.key
+        if self.tells_apart(given.label):
             raise KeyMismatchError("this secret key is not that of the context")
-        return keys.SecretKey(self.parameters, self.key_id, secret_key.polynomial)
+        return keys.SecretKey(self.parameters, self.key_id, given.key.polynomial)
+
+    def tells_apart(self, label: Label) -> bool:
+        """Whether an id of that kind that differs from this context's means another key."""
+        return label is self.label and label is not Label.NONE
 
     def make_public(self, generate_galois_keys: bool, generate_relin_keys: bool) -> None:
         """Drop the secret key, after making what is asked for and not there. Raises ContextError if symmetric."""
@@ -291,10 +320,9 @@ class TenSEALContext:
 def _single(message: Message, index: int) -> Message:
     """One polynomial of a batch, as a batch of one."""
     length = message.parameters.ring_degree
-    small = None if message.small is None else message.small.reshape(-1, length)[index : index + 1]
     wide = None
     if message.wide is not None:
         magnitudes, negative = message.wide
         limbs = magnitudes.reshape(-1, length, magnitudes.shape[-1])[index : index + 1]
         wide = limbs, negative.reshape(-1, length)[index : index + 1]
-    return replace(message, small=small, wide=wide)
+    return replace(message, small=message.small.reshape(-1, length)[index : index + 1], wide=wide)

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from hecore.backends.protocol import Indices
     from hecore.backends.ring_protocol import PolynomialArray
     from hecore.ckks.ciphertext import Ciphertext
-    from hecore.ckks.keys import SecretKey
     from hecore.ckks.scale import Scale
-    from hecore.compat.tenseal._state import TenSEALContext
+    from hecore.compat.tenseal._state import LabelledKey, TenSEALContext
     from hecore.ring.prng import Seed
 
 Floats = NDArray[np.float64]
@@ -103,7 +102,7 @@ def _encrypt_any(context: TenSEALContext, values: Floats, scale: float, *, batch
     return TensorData(context, ciphertext, scale, count, slots, seeds)
 
 
-def decrypt(a: TensorData, secret_key: SecretKey | None) -> Floats:
+def decrypt(a: TensorData, secret_key: LabelledKey | None) -> Floats:
     """The values, of shape_with_batch. Raises as a vector's `decrypt`."""
     key = decryption_key(a.context, secret_key)
     flat = a.ciphertext.reshape(a.ciphertext.size)
@@ -188,8 +187,7 @@ def _plain_operands(a: TensorData, values: Floats) -> tuple[TensorData, Constant
 
 def same_key(a: TensorData, b: TensorData) -> TensorData:
     """b as an operand beside a; where labels say nothing, under a's label."""
-    unlabelled = not (a.context.identified and b.context.identified)
-    if unlabelled and a.ciphertext.key_id != b.ciphertext.key_id:
+    if a.ciphertext.key_id != b.ciphertext.key_id and not a.context.tells_apart(b.context.label):
         return replace(b, ciphertext=replace(b.ciphertext, key_id=a.ciphertext.key_id, evaluation_keys=None))
     return b
 
@@ -297,7 +295,7 @@ def _matrix_product(a: TensorData, b: Floats | TensorData) -> TensorData:
 
 
 def _product_of_ciphertexts(context: TenSEALContext, a: Ciphertext, b: Ciphertext) -> Ciphertext:
-    """Sums of products (a_0, a_1) * (b_0, b_1) = (a_0 b_0, a_0 b_1 + a_1 b_0, a_1 b_1), relinearized once an element."""
+    """Sums of (a_0, a_1) * (b_0, b_1) = (a_0 b_0, a_0 b_1 + a_1 b_0, a_1 b_1), relinearized once an element."""
     a, b = _evaluation.aligned(context, a, b)
     a, b = _evaluation.two_components(context, a), _evaluation.two_components(context, b)
     _evaluation.check_product(context, a, b.scale)
@@ -323,14 +321,14 @@ def _product_with_plain(context: TenSEALContext, a: Ciphertext, b: Floats, top: 
     """Sums of products with constants, rescaled once an element."""
     scale = _evaluation.plain_scale(context, a, top)
     _evaluation.check_product(context, a, scale)
-    columns = [_column(context, a, b[:, j], scale) for j in range(b.shape[1])]
+    columns = [_column(a, b[:, j], scale) for j in range(b.shape[1])]
     joined = _rotation.joined([c for c, _ in columns])
     order = np.arange(joined.size, dtype=np.intp).reshape(b.shape[1], a.shape[0]).T
     zero = np.array([z for _, z in columns])
     return _evaluation.without_transparent(context, _evaluation.finished(context, joined.take(order)), zero[None])
 
 
-def _column(context: TenSEALContext, a: Ciphertext, factors: Floats, scale: Scale) -> tuple[Ciphertext, bool]:
+def _column(a: Ciphertext, factors: Floats, scale: Scale) -> tuple[Ciphertext, bool]:
     """a (r, n) by factors (n,): (r,), and whether it is zero because all factors are."""
     total: Ciphertext | None = None
     zero = True

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hecore.ckks.ciphertext import Ciphertext
     from hecore.ckks.keys import SecretKey
     from hecore.ckks.scale import Scale
-    from hecore.compat.tenseal._state import TenSEALContext
+    from hecore.compat.tenseal._state import LabelledKey, TenSEALContext
     from hecore.ring.prng import Seed
 
 Floats = NDArray[np.float64]
@@ -79,7 +79,7 @@ def encrypt(context: TenSEALContext, values: Floats, scale: float | None) -> Vec
     return VectorData(context, ciphertext, _chunk_sizes(values.size, parameters.slots), scale, parameters.slots, seeds)
 
 
-def decrypt(a: VectorData, secret_key: SecretKey | None) -> list[float]:
+def decrypt(a: VectorData, secret_key: LabelledKey | None) -> list[float]:
     """The values. Raises ContextError without a secret key, KeyMismatchError for another than the vector's."""
     key = decryption_key(a.context, secret_key)
     slots = key.decrypt(a.ciphertext).real
@@ -87,7 +87,7 @@ def decrypt(a: VectorData, secret_key: SecretKey | None) -> list[float]:
     return values
 
 
-def decryption_key(context: TenSEALContext, secret_key: SecretKey | None) -> SecretKey:
+def decryption_key(context: TenSEALContext, secret_key: LabelledKey | None) -> SecretKey:
     """The one given, or the context's."""
     if secret_key is not None:
         return context.relabelled(secret_key)
@@ -184,7 +184,7 @@ def same_key(a: VectorData, b: VectorData, verb: str) -> VectorData:
         return b
     if mine.parameters != theirs.parameters or mine.scale_or_none != theirs.scale_or_none:
         raise ContextError(f"can't {verb} vectors that have different contexts")
-    if a.ciphertext.key_id != b.ciphertext.key_id and not (mine.identified and theirs.identified):
+    if a.ciphertext.key_id != b.ciphertext.key_id and not mine.tells_apart(theirs.label):
         return replace(b, ciphertext=replace(b.ciphertext, key_id=a.ciphertext.key_id, evaluation_keys=None))
     return b
 
@@ -257,7 +257,9 @@ def enc_matmul_plain(a: VectorData, vector: Floats, rows: int) -> VectorData:
         raise ShapeError("can't execute enc_matmul_plain on chunked vectors")
     columns = 1 << (vector.size - 1).bit_length()
     if rows < 1 or a.size // rows != columns:
-        raise ShapeError(f"Matrix shape doesn't match with vector size: {rows} rows, {columns} columns, {a.size} values")
+        raise ShapeError(
+            f"Matrix shape doesn't match with vector size: {rows} rows, {columns} columns, {a.size} values"
+        )
     slots = a.context.parameters.slots
     factors = np.repeat(np.concatenate([vector, np.zeros(columns - vector.size)]), rows)
     extent = a.extent if factors.size == a.size else a.size
