@@ -100,9 +100,9 @@ def test_packing_is_its_definition(bits: list[int], ring_degree: int) -> None:
     data = np.frombuffer(expected, dtype=np.uint8)
     assert bitpack.unpack_rows(back, data, widths, words.max(axis=1) + np.uint64(1))
     assert np.array_equal(back, words)
-    for row in range(len(bits)):
+    for at in range(len(bits)):
         bounds = words.max(axis=1) + np.uint64(1)
-        bounds[row] -= np.uint64(1)
+        bounds[at] -= np.uint64(1)
         assert not bitpack.unpack_rows(back, data, widths, bounds)
 
 
@@ -321,7 +321,7 @@ def test_ciphertexts_come_back(keys: ckks.Keys) -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
 @pytest.mark.parametrize("shape", [(), (3,), (5, 16), (2, 2, 2)])
 def test_tensors_come_back(keys: ckks.Keys, dtype: type, shape: tuple[int, ...]) -> None:
-    values = (np.arange(math.prod(shape)).reshape(shape) / 10).astype(dtype)
+    values: np.ndarray[Any, Any] = (np.arange(math.prod(shape)).reshape(shape) / 10).astype(dtype)
     for x in (keys.secret_key.encrypt(values), keys.public_key.encrypt(values)):
         for again in (
             ckks.tensor.EncryptedTensor.from_bytes(x.to_bytes(), keys.public_key),
