@@ -6,6 +6,7 @@ x = keys.public_key.encrypt(values)
 keys.secret_key.decrypt(x * x + 0.5)
 """
 
+from hecore.ckks.approximation import Approximation, inverse, sigmoid, sign
 from hecore.ckks.ciphertext import Ciphertext
 from hecore.ckks.encoding import Plaintext, decode, encode
 from hecore.ckks.keys import (
@@ -17,7 +18,9 @@ from hecore.ckks.keys import (
     SecretKey,
     generate_keys,
 )
+from hecore.ckks.linear import LinearTransform, PlainMatrix
 from hecore.ckks.params import Parameters
+from hecore.ckks.polynomial import chebyshev
 from hecore.ckks.scale import Scale
 from hecore.ckks.security import SecurityTable
 from hecore.ckks.tensor import EncryptedTensor
@@ -25,22 +28,29 @@ from hecore.ckks.tensor_shapes import concatenate, stack
 from hecore.ckks.tensor_sums import weighted_sum
 
 __all__ = [
+    "Approximation",
     "Ciphertext",
     "EncryptedTensor",
     "EvaluationKeys",
     "GaloisKeys",
     "Keys",
+    "LinearTransform",
     "Parameters",
+    "PlainMatrix",
     "Plaintext",
     "PublicKey",
     "RelinearizationKey",
     "Scale",
     "SecretKey",
     "SecurityTable",
+    "chebyshev",
     "concatenate",
     "decode",
     "encode",
     "generate_keys",
+    "inverse",
+    "sigmoid",
+    "sign",
     "stack",
     "weighted_sum",
 ]

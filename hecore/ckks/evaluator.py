@@ -185,7 +185,6 @@ def _switched_square(a: Ciphertext) -> tuple[PolynomialArray, float]:
             "the parameters have a special modulus"
         )
     parameters = a.parameters
-    count_operation("key_switch", a.size)
     switched = keyswitch.switch(
         a.backend, a.component(2), key.switching_key, parameters.digits(a.level), required_special(a)
     )

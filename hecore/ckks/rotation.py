@@ -18,7 +18,6 @@ from hecore.ckks import noise
 from hecore.ckks.ciphertext import Ciphertext, add_to_first
 from hecore.ckks.evaluation_keys import GaloisKeys, element_of_conjugation, element_of_step
 from hecore.ckks.evaluator import check_fits, required_special
-from hecore.counting import count
 from hecore.errors import MissingKeyError, OperandTypeError, ParameterError
 from hecore.ring import keyswitch
 from hecore.ring.keyswitch import SwitchingKey
@@ -64,7 +63,6 @@ def _decomposed(a: Ciphertext) -> PolynomialArray:
 
 def _automorphism(a: Ciphertext, decomposed: PolynomialArray, with_: Automorphism) -> Ciphertext:
     """`a` under an automorphism, from its decomposed component 1."""
-    count("key_switch", a.size)
     key, element = with_
     switched = keyswitch.mod_down(keyswitch.accumulate(decomposed, key, element), required_special(a))
     polynomials = a.backend.automorphism(add_to_first(switched, a.component(0)), element)
@@ -105,7 +103,6 @@ def _add_rotated(own: Ciphertext | None, arrivals: Sequence[tuple[Ciphertext, Au
     raised: PolynomialArray | None = None
     first: PolynomialArray | None = None
     for arrival, (key, element) in arrivals:
-        count("key_switch", a.size)
         if id(arrival) not in decomposed:
             decomposed[id(arrival)] = _decomposed(arrival)
         switched = keyswitch.accumulate(decomposed[id(arrival)], key, element)
