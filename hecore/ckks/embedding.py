@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hecore.arith.limbs import LIMB_BITS
 from hecore.arith.rns import bit_reversal
 from hecore.kernels.cpu import double_double
+from hecore.kernels.cpu import embedding as kernels
 
 if TYPE_CHECKING:
     from hecore.backends.ring_protocol import Words
@@ -50,11 +50,16 @@ def unit_roundoff(scale: Scale) -> float:
     return _DOUBLE if scale.log2 <= _LARGEST_DOUBLE_SCALE else _DOUBLE_DOUBLE
 
 
-def to_coefficients(values: NDArray[Any], ring_degree: int, scale: Scale) -> tuple[Floats, Floats | None]:
-    """Coefficients (*S, N) of scale * values (*S, at most N/2), rounded to integers: the sum of one or two doubles."""
+def to_coefficients(values: NDArray[Any], ring_degree: int, scale: Scale) -> tuple[Floats, Floats | None, float]:
+    """scale * values, float64 or complex128 (*S, at most N/2), as integer coefficients (*S, N).
+
+    They are the sum of one or two parts; the largest magnitude among the first ones comes with them.
+    """
     if unit_roundoff(scale) == _DOUBLE:
-        return _to_coefficients(values, ring_degree, float(scale)), None
-    return _to_coefficients_precise(values, ring_degree, scale)
+        coefficients, largest = _to_coefficients(values, ring_degree, float(scale))
+        return coefficients, None, largest
+    whole, rest = _to_coefficients_precise(values, ring_degree, scale)
+    return whole, rest, float(np.abs(whole).max(initial=0.0))
 
 
 def to_slots(magnitudes: Words, negative: NDArray[np.bool_], scale: Scale) -> tuple[Complex, Complex | None]:
@@ -63,7 +68,7 @@ def to_slots(magnitudes: Words, negative: NDArray[np.bool_], scale: Scale) -> tu
     They are the sum of one or two parts, of which the first is the nearest double.
     """
     if unit_roundoff(scale) == _DOUBLE:
-        return _to_slots(_divided(magnitudes, negative, scale)), None
+        return _to_slots(magnitudes, negative, scale), None
     return _to_slots_precise(magnitudes, negative, scale)
 
 
@@ -94,43 +99,35 @@ def _twist(ring_degree: int) -> Complex:
     return np.cos(angles) + 1j * np.sin(angles)
 
 
-def _to_coefficients(values: NDArray[Any], ring_degree: int, factor: float) -> Floats:
+def _to_coefficients(values: NDArray[Any], ring_degree: int, factor: float) -> tuple[Floats, float]:
     half = ring_degree // 2
     place, sign = _places(ring_degree)
-    place, sign = place[: values.shape[-1]], sign[: values.shape[-1]]
-    spectrum = np.zeros((*values.shape[:-1], half), dtype=np.complex128)
-    spectrum.real[..., place] = values.real
+    shape = values.shape[:-1]
+    rows = np.ascontiguousarray(values).reshape(math.prod(shape), values.shape[-1])
+    spectrum = np.zeros((len(rows), half), dtype=np.complex128)
     if values.dtype.kind == "c":
-        spectrum.imag[..., place] = values.imag * sign
-    turned = np.fft.fft(spectrum)
-    turned *= _twist(ring_degree).conj() * (factor / half)
-    out = np.empty((*values.shape[:-1], ring_degree))
-    np.rint(turned.real, out=out[..., :half])
-    np.rint(turned.imag, out=out[..., half:])
-    return out
+        kernels.place_complex(spectrum, rows, place, sign)
+    else:
+        kernels.place_real(spectrum, rows, place)
+    out = np.empty((len(rows), ring_degree))
+    largest: float = kernels.rounded_product(out, np.fft.fft(spectrum), _twist(ring_degree), factor / half)
+    return out.reshape(*shape, ring_degree), largest
 
 
-def _to_slots(coefficients: Floats) -> Complex:
-    ring_degree = coefficients.shape[-1]
+def _to_slots(magnitudes: Words, negative: NDArray[np.bool_], scale: Scale) -> Complex:
+    ring_degree, limbs = magnitudes.shape[-2:]
     half = ring_degree // 2
-    place, sign = _places(ring_degree)
-    turned = np.empty((*coefficients.shape[:-1], half), dtype=np.complex128)
-    turned.real = coefficients[..., :half]
-    turned.imag = coefficients[..., half:]
-    turned *= _twist(ring_degree)
-    values: Complex = np.fft.ifft(turned, norm="forward")[..., place]
-    values.imag *= sign
-    return values
-
-
-def _divided(magnitudes: Words, negative: NDArray[np.bool_], scale: Scale) -> Floats:
-    total = magnitudes[..., -1].astype(np.float64)
-    with np.errstate(over="ignore"):  # only noise that has swallowed the message gets there
-        for i in range(magnitudes.shape[-1] - 2, -1, -1):
-            total *= 2.0**LIMB_BITS
-            total += magnitudes[..., i]
-    total /= np.where(negative, -float(scale), float(scale))
-    return total
+    spectrum = np.empty((negative.size // ring_degree, half), dtype=np.complex128)
+    kernels.turned(
+        spectrum,
+        magnitudes.reshape(-1, ring_degree, limbs),
+        negative.reshape(-1, ring_degree),
+        _twist(ring_degree),
+        1 / float(scale),
+    )
+    values = np.empty_like(spectrum)
+    kernels.picked(values, np.fft.ifft(spectrum, norm="forward"), *_places(ring_degree))
+    return values.reshape(*negative.shape[:-1], half)
 
 
 # -- double-double ---------------------------------------------------------------------------------------------
@@ -195,7 +192,7 @@ def _to_coefficients_precise(values: NDArray[Any], ring_degree: int, scale: Scal
     place, sign = _places(ring_degree)
     place, sign = place[: values.shape[-1]], sign[: values.shape[-1]]
     roots, factor = _roots(ring_degree), _pair(scale.fraction() / half)
-    rows = values.reshape(-1, values.shape[-1])
+    rows = values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
     high = np.empty((len(rows), ring_degree))
     low = np.empty_like(high)
     for i, row in enumerate(rows):

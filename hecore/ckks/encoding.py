@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,15 @@ class Message:
         """Batch shape S."""
         return self.small.shape[:-1]
 
+    def beside_zero(self) -> Message:
+        """(*S, 2): each polynomial, and a zero."""
+        zeros = np.zeros_like(self.small)
+        wide = self.wide
+        if wide is not None:
+            magnitudes, negative = wide
+            wide = np.stack([magnitudes, np.zeros_like(magnitudes)], axis=-3), np.stack([negative, negative], axis=-2)
+        return replace(self, small=np.stack([self.small, zeros], axis=-2), wide=wide)
+
     def polynomial(
         self, backend: RingBackend, *, error: NDArray[np.int64] | None = None, ntt: bool = True
     ) -> PolynomialArray:
@@ -129,8 +138,7 @@ def prepare(values: NDArray[Any], parameters: Parameters, *, level: int, scale: 
         values = np.broadcast_to(values, (parameters.slots,))
     if values.shape[-1] > parameters.slots:
         raise ShapeError(f"cannot encode {values.shape[-1]} values in one plaintext: it has {parameters.slots} slots")
-    coefficients, rest = embedding.to_coefficients(values, parameters.ring_degree, scale)
-    largest = float(np.abs(coefficients).max(initial=0.0))
+    coefficients, rest, largest = embedding.to_coefficients(values, parameters.ring_degree, scale)
     # A bit of room on top: noise is added, and `rest` may be.
     if not largest < basis.product / 4:
         raise PlaintextRangeError(

@@ -16,6 +16,7 @@ Symmetric: a is expanded from a seed and c_0 = (e + m) - a*s, with k transforms.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ from hecore.backends import registry
 from hecore.ckks import noise
 from hecore.ckks.ciphertext import Ciphertext
 from hecore.ckks.encoding import Message, Plaintext, decode
+from hecore.ckks.evaluator import drop_to_level
 from hecore.counting import count as count_operation
 from hecore.errors import KeyMismatchError, ParameterError
 from hecore.ring.prng import SecretStream, Seed, SeedKind, expand_uniform
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from hecore.ckks.keys import PublicKey, SecretKey
     from hecore.ckks.params import Parameters
 
-__all__ = ["decrypt", "decrypt_values", "encrypt_public", "encrypt_symmetric"]
+__all__ = ["decrypt", "decrypt_values", "encrypt_public", "encrypt_symmetric", "shortest"]
 
 
 def encrypt_public(public_key: PublicKey, plaintext: Plaintext | Message) -> Ciphertext:
@@ -43,49 +45,30 @@ def encrypt_public(public_key: PublicKey, plaintext: Plaintext | Message) -> Cip
 
     On the plaintext's backend, a Message's on the current one. Raises ParameterError for other parameters.
     """
-    parameters, level = _agree(public_key.parameters, plaintext), plaintext.level
+    parameters = _agree(public_key.parameters, plaintext)
     backend = registry.current() if isinstance(plaintext, Message) else plaintext.backend
-    shape, stream = plaintext.shape, SecretStream()
-    count = int(np.prod(shape))
-    key = public_key.on(backend)
-    if level < parameters.max_level:
-        key = backend.ring_moduli(key, parameters.key_positions(level))
-    u = backend.ring_encode(
-        ternary(stream, count, parameters.ring_degree).reshape(*shape, 1, -1), parameters.key_basis(level), ntt=True
-    )
-    product = backend.residue_mul(u, key)
+    shape, stream, basis = plaintext.shape, SecretStream(), parameters.level_basis(plaintext.level)
+    count = math.prod(shape)
+    key, special_key = public_key.operands(backend, plaintext.level)
+    u = ternary(stream, count, parameters.ring_degree).reshape(*shape, 1, -1)
     errors = error(stream, 2 * count, parameters.ring_degree).reshape(*shape, 2, -1)
-    rest = backend.ring_encode(errors, parameters.level_basis(level))
-    if parameters.special is not None:
-        rest = _rounded_part(backend, parameters, level, product, errors, rest)
-        product = backend.ring_moduli(product, range(level + 1))
+    bracket = backend.ring_encode(errors, basis)
+    if special_key is not None:
+        special = special_key.basis
+        product = backend.residue_mul(backend.ring_encode(u, special, ntt=True), special_key)
+        masked = backend.residue_add(backend.intt(product), backend.ring_encode(errors, special))
+        rounded = backend.base_convert(masked, basis, exact=True)
+        inverse = [pow(special.product, -1, q) for q in basis.moduli]
+        bracket = backend.residue_scale(backend.residue_sub(bracket, rounded), inverse)
     if isinstance(plaintext, Message):
-        rest = backend.residue_add(rest, _first_of_two(backend, plaintext.polynomial(backend, ntt=False)))
-    polynomials = backend.residue_add(product, backend.ntt(rest))
-    if isinstance(plaintext, Plaintext):
-        polynomials = backend.residue_add(polynomials, _first_of_two(backend, plaintext.polynomial))
-    added = noise.fresh_public(parameters)
-    return _fresh(plaintext, polynomials, public_key, added, None)
-
-
-def _rounded_part(
-    backend: RingBackend,
-    parameters: Parameters,
-    level: int,
-    product: PolynomialArray,
-    errors: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-    rest: PolynomialArray,
-) -> PolynomialArray:
-    """(e - r) / P modulo each data prime, by coefficients; `rest` is e there."""
-    special = parameters.special
-    assert special is not None
-    positions = range(level + 1, level + 1 + len(special))
-    modulo_p = backend.residue_add(
-        backend.intt(backend.ring_moduli(product, positions)), backend.ring_encode(errors, special)
+        bracket = backend.residue_add(bracket, plaintext.beside_zero().polynomial(backend, ntt=False))
+    polynomials = backend.residue_add(
+        backend.residue_mul(backend.ring_encode(u, basis, ntt=True), key), backend.ntt(bracket)
     )
-    rounded = backend.base_convert(modulo_p, rest.basis, exact=True)
-    inverse = [pow(special.product, -1, q) for q in rest.basis.moduli]
-    return backend.residue_scale(backend.residue_sub(rest, rounded), inverse)
+    if isinstance(plaintext, Plaintext):
+        zero = backend.residue_sub(plaintext.polynomial, plaintext.polynomial)
+        polynomials = backend.residue_add(polynomials, _pairs(backend, plaintext.polynomial, zero))
+    return _fresh(plaintext, polynomials, public_key, noise.fresh_public(parameters), None)
 
 
 def encrypt_symmetric(
@@ -99,7 +82,7 @@ def encrypt_symmetric(
     parameters, level = _agree(secret_key.parameters, plaintext), plaintext.level
     backend = registry.current() if isinstance(plaintext, Message) else plaintext.backend
     shape = plaintext.shape
-    count = int(np.prod(shape))
+    count = math.prod(shape)
     basis = parameters.level_basis(level)
     if seed_kind is not SeedKind.AES_CTR and count != 1:
         raise ParameterError(f"cannot encrypt {count} ciphertexts under one {seed_kind.name} seed: one a call")
@@ -111,8 +94,8 @@ def encrypt_symmetric(
         masked = plaintext.polynomial(backend, error=errors)
     else:
         masked = backend.residue_add(backend.ring_encode(errors, basis, ntt=True), plaintext.polynomial)
-    secret = _key_powers(secret_key, backend, level, [1])
-    c0 = backend.residue_sub(masked, backend.residue_mul(a, backend.ring_reshape(secret, ())))
+    secret = backend.ring_reshape(secret_key.powers(backend, level, 1, 1), ())
+    c0 = backend.residue_sub(masked, backend.residue_mul(a, secret))
     return _fresh(plaintext, _pairs(backend, c0, a), secret_key, noise.fresh_symmetric(parameters), seed)
 
 
@@ -129,7 +112,7 @@ def decrypt(secret_key: SecretKey, ciphertext: Ciphertext) -> Plaintext:
     _agree(secret_key.parameters, ciphertext)
     count_operation("decrypt", ciphertext.size)
     backend = ciphertext.backend
-    powers = _key_powers(secret_key, backend, ciphertext.level, range(ciphertext.components))
+    powers = secret_key.powers(backend, ciphertext.level, 0, ciphertext.components)
     polynomial = backend.residue_mul_accumulate(ciphertext.polynomials, powers)
     return Plaintext(
         ciphertext.parameters, polynomial, ciphertext.level, ciphertext.scale, ciphertext.bound, ciphertext.noise
@@ -138,7 +121,21 @@ def decrypt(secret_key: SecretKey, ciphertext: Ciphertext) -> Plaintext:
 
 def decrypt_values(secret_key: SecretKey, ciphertext: Ciphertext) -> Complex:
     """The slot values: complex128 (*S, slots)."""
-    return decode(decrypt(secret_key, ciphertext))
+    return decode(decrypt(secret_key, shortest(ciphertext)))
+
+
+def shortest(ciphertext: Ciphertext) -> Ciphertext:
+    """The same message under as few moduli as surely hold it: for one that is only to be decrypted, less work.
+
+    A coefficient is at most as large as the largest slot (it is an average of slots, turned). Without a declared bound
+    all moduli stay.
+    """
+    if ciphertext.bound is None or not math.isfinite(ciphertext.noise):
+        return ciphertext
+    largest = ciphertext.bound * float(ciphertext.scale) + ciphertext.noise
+    levels = range(ciphertext.level)
+    level = next((i for i in levels if 4 * largest < ciphertext.parameters.level_basis(i).product), ciphertext.level)
+    return drop_to_level(ciphertext, level)
 
 
 # -- shared ------------------------------------------------------------------------------------------------
@@ -150,23 +147,12 @@ def _agree(parameters: Parameters, other: Plaintext | Message | Ciphertext) -> P
     return parameters
 
 
-def _key_powers(secret_key: SecretKey, backend: RingBackend, level: int, which: range | list[int]) -> PolynomialArray:
-    """Some of 1, s, s^2 over the moduli of `level`."""
-    powers = backend.ring_take(secret_key.powers_on(backend), np.array(which, dtype=np.intp))
-    return powers if level == secret_key.parameters.max_level else backend.ring_moduli(powers, range(level + 1))
-
-
 def _pairs(backend: RingBackend, first: PolynomialArray, second: PolynomialArray) -> PolynomialArray:
     """Two arrays of batch shape S side by side: (*S, 2)."""
     joined = backend.ring_concatenate([first, second])
     if first.size > 1:
         joined = backend.ring_take(joined, np.arange(2 * first.size, dtype=np.intp).reshape(2, -1).T.ravel())
     return backend.ring_reshape(joined, (*first.shape, 2))
-
-
-def _first_of_two(backend: RingBackend, a: PolynomialArray) -> PolynomialArray:
-    """(a, 0): what is added to the first component alone."""
-    return _pairs(backend, a, backend.residue_scale(a, [0] * len(a.basis)))
 
 
 def _fresh(

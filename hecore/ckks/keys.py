@@ -120,7 +120,7 @@ class PublicKey:
         self.polynomials = polynomials
         self.evaluation_keys = _checked(evaluation_keys, parameters, key_id)
         self.seed = seed
-        self._on: dict[RingBackend, PolynomialArray] = {}
+        self._operands: dict[tuple[RingBackend, int], tuple[PolynomialArray, PolynomialArray | None]] = {}
 
     def with_evaluation_keys(self, evaluation_keys: EvaluationKeys) -> PublicKey:
         """The same key, whose ciphertexts take these along. Raises KeyMismatchError."""
@@ -144,11 +144,23 @@ class PublicKey:
         layout, dtype, message = _pack(self.parameters, values, level, scale, bound)
         return _tensor(encryption.encrypt_public(self, message), layout, dtype)
 
-    def on(self, backend: RingBackend) -> PolynomialArray:
-        """(b, a) on `backend`, those of the data moduli divided by the product of the special ones; kept."""
-        if backend not in self._on:
-            self._on[backend] = _divided_by_special(_moved(self.polynomials, backend), self.parameters)
-        return self._on[backend]
+    def operands(self, backend: RingBackend, level: int) -> tuple[PolynomialArray, PolynomialArray | None]:
+        """(b, a) on `backend` as encryption at `level` reads them; made once and kept.
+
+        Over the level's moduli divided by the product of the special ones, and over the special ones, if there are any.
+        """
+        at = backend, level
+        if at not in self._operands:
+            parameters, special = self.parameters, self.parameters.special
+            key = _moved(self.polynomials, backend)
+            data = backend.ring_moduli(key, range(level + 1))
+            if special is None:
+                self._operands[at] = data, None
+            else:
+                inverse = [pow(special.product, -1, q) for q in data.basis.moduli]
+                rest = backend.ring_moduli(key, range(parameters.max_level + 1, len(parameters.basis)))
+                self._operands[at] = backend.residue_scale(data, inverse), rest
+        return self._operands[at]
 
     def to_bytes(self) -> bytes:
         """The compact wire form, evaluation keys included: see `hecore.ckks.wire`."""
@@ -191,7 +203,7 @@ class SecretKey:
         self.polynomial = polynomial
         self.evaluation_keys = _checked(evaluation_keys, parameters, key_id)
         self.query_budget = QueryBudget()
-        self._on: dict[RingBackend, PolynomialArray] = {}
+        self._powers: dict[tuple[RingBackend, int, int, int], PolynomialArray] = {}
 
     @classmethod
     def from_words(
@@ -314,14 +326,16 @@ class SecretKey:
 
     # -- forms -------------------------------------------------------------------------------------------
 
-    def powers_on(self, backend: RingBackend) -> PolynomialArray:
-        """(1, s, s^2) over the data moduli on `backend`; kept."""
-        if backend not in self._on:
-            data = _moved(self.polynomial, backend)
-            data = backend.ring_moduli(data, range(self.parameters.max_level + 1))
-            one = backend.residue_shift(backend.residue_sub(data, data), [1] * len(data.basis))
-            self._on[backend] = backend.ring_concatenate([one, data, backend.residue_mul(data, data)])
-        return self._on[backend]
+    def powers(self, backend: RingBackend, level: int, first: int, count: int) -> PolynomialArray:
+        """`count` powers of s from s^first on, over the moduli of `level`, on `backend`; made once and kept. Secret."""
+        at = backend, level, first, count
+        if at not in self._powers:
+            s = backend.ring_moduli(_moved(self.polynomial, backend), range(level + 1))
+            powers = [backend.residue_shift(backend.residue_sub(s, s), [1] * (level + 1))]
+            while len(powers) < first + count:
+                powers.append(backend.residue_mul(powers[-1], s))
+            self._powers[at] = backend.ring_concatenate(powers[first:])
+        return self._powers[at]
 
     def digits(self) -> NDArray[np.int64]:
         """The coefficients of s in {-1, 0, 1}: (N,). Secret."""
@@ -369,15 +383,6 @@ def _checked(keys: EvaluationKeys | None, parameters: Parameters, key_id: bytes)
 
 def _moved(a: PolynomialArray, backend: RingBackend) -> PolynomialArray:
     return a if a.backend is backend else backend.ring_upload(a.backend.ring_download(a), a.basis, ntt=a.ntt)
-
-
-def _divided_by_special(key: PolynomialArray, parameters: Parameters) -> PolynomialArray:
-    if parameters.special is None:
-        return key
-    product = parameters.special.product
-    data = parameters.basis.moduli[: parameters.max_level + 1]
-    factors = [pow(product, -1, q) for q in data] + [1] * parameters.special_count
-    return key.backend.residue_scale(key, factors)
 
 
 def _pack(

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hecore.ckks.encoding import decode_parts, decoding_error
-from hecore.ckks.encryption import decrypt
+from hecore.ckks.encryption import decrypt, shortest
 from hecore.errors import OperandTypeError, ParameterError, PrecisionError, QueryBudgetError
 from hecore.ring.prng import SecretStream
 
@@ -96,7 +96,7 @@ def decrypt_public(
         raise ParameterError(f"cannot plan {queries} queries: from 1 to {MAX_QUERIES}")
     count = x.size * (2 if x.dtype.kind == "c" else 1)
     deviation = _require_bits(x.ciphertext, count, bits, statistical_security, queries)
-    high, low = decode_parts(decrypt(secret_key, x.ciphertext))
+    high, low = decode_parts(decrypt(secret_key, shortest(x.ciphertext)))
     secret_key.query_budget.spend(statistical_security, queries)
     values, rest = _published(x, high), None if low is None else _published(x, low)
     return rounded_sum(values, deviation * gaussian(values.shape), rest, bits).view(x.dtype).reshape(x.shape)

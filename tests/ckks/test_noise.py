@@ -128,7 +128,7 @@ def test_the_worst_digits_stay_within_the_bound(keys: Keys) -> None:
     switched = keyswitch.switch(
         backend, a, keys.relinearization_key.switching_key, parameters.digits(2), parameters.special
     )
-    powers = keys.secret_key.powers_on(backend)
+    powers = keys.secret_key.powers(backend, 2, 0, 3)
     got = backend.residue_mul_accumulate(switched, backend.ring_take(powers, np.array([0, 1])))
     wanted = backend.residue_mul(a, backend.ring_take(powers, np.array([2])))
     magnitudes, negative = backend.ring_decode(backend.residue_sub(got, backend.ring_reshape(wanted, ())))
