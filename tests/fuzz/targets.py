@@ -24,6 +24,7 @@ from hecore.errors import SerializationError
 from hecore.paillier import EncryptedArray, PublicKey, SecretKey, jwk
 from hecore.paillier.encoding import Encoding
 from hecore.paillier.packing import PackedArray
+from tests.fuzz import ckks_targets
 from tests.fuzz.mutate import Mutation, change_bytes, change_frame, change_npy, change_tokens
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -226,5 +227,6 @@ TARGETS: dict[str, Target] = {
     "table_npy": _table("table.npy"),
     "keystore": Target(_read_keystore, _write_keystore, change_bytes, _same_keystore),
     "channel": Target(_integers, channel.pack_integers, change_bytes),
+    **{name: Target(*entry) for name, entry in ckks_targets.ENTRIES.items()},
 }
 """By name, which is the name of the folder with its corpus, too."""

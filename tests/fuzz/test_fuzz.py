@@ -16,6 +16,7 @@ import pytest
 
 import hecore
 from hecore import wire
+from tests.fuzz.ckks_targets import compile_kernels
 from tests.fuzz.harness import FIXED_BYTES, PROCESSOR_SECONDS, FindingError, check, corpus, fuzz
 from tests.fuzz.mutate import change_bytes, mend_frame
 from tests.fuzz.targets import CORPUS, TARGETS, Target
@@ -27,6 +28,7 @@ SEED = int(os.environ.get("HECORE_FUZZ_SEED") or secrets.randbits(32))
 @pytest.fixture(autouse=True, scope="module")
 def on_reference() -> Iterator[None]:
     with hecore.use("reference"):
+        compile_kernels()
         yield
 
 
