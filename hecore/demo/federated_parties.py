@@ -42,6 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hecore import ckks
+from hecore.ckks import polynomial
 from hecore.demo.channel import Endpoint
 from hecore.demo.clock import Clock
 from hecore.errors import PlaintextRangeError, SerializationError
@@ -281,15 +282,15 @@ class Scorer:
             bound = score_bound(self.weights)
             scaled = self.weights / bound  # into [-1, 1], the home of Chebyshev polynomials
             scores = ckks.weighted_sum(columns, scaled[1:].tolist()) + float(scaled[0])
-            scores = ckks.chebyshev(scores, sigmoid(bound))
+            scores = polynomial.chebyshev(scores, sigmoid(bound))
         with self._clock.phase("serialise"):
             payload = scores.to_bytes()
         self._endpoint.send(USER, "scores", payload)
 
 
 def score_bound(weights: Floats) -> float:
-    """The most |w.x| can be for columns in [-CLIP, CLIP] and a bias; at least 1."""
-    return max(1.0, float(np.abs(weights[0]) + CLIP * np.sum(np.abs(weights[1:]))))
+    """The most |w.x| can be for columns in [-CLIP, CLIP] and a bias, and a little more for rounding; at least 1."""
+    return max(1.0, float(np.abs(weights[0]) + CLIP * np.sum(np.abs(weights[1:])))) * (1 + 2.0**-20)
 
 
 def sigmoid(bound: float) -> Floats:

@@ -47,7 +47,7 @@ RUN = run(
     row("encrypt", MAIN.name, 3.5, PEER),
     row("multiply", MAIN.name, 2.5, PEER),
     row("rotate", MAIN.name, 2, "SEAL"),
-    row("encrypt", "256 [40,40,40]", 2, insecure=True),
+    row("encrypt", "256 [60,40,60]", 2, insecure=True),
     quantities=(
         Quantity("symmetric ciphertext, compact", PAYLOAD.name, "bytes", 100_000, {PEER: 250_000}),
         Quantity("error of ct × ct", MAIN.name, "root mean square", 2e-7, {PEER: 1e-7}),
@@ -109,17 +109,17 @@ def test_every_target_names_a_row_that_some_suite_measures() -> None:
     known = {verdict.target.text for verdict in verdicts(run(*measured), CKKS) if verdict.value is not None}
     timed = {target.text for target in CKKS if not target.at_most}
     assert timed <= known
-    assert len(CKKS) == 22
+    assert len(CKKS) == 21
 
 
 def test_jobs_of_chosen_suites_and_parameters() -> None:
     from hecore.bench.ckks_suites import jobs
 
-    chosen = jobs(CkksPlan(suites=("encrypt",), parameters=("256 [40,40,40]",)))
+    chosen = jobs(CkksPlan(suites=("encrypt",), parameters=("256 [60,40,60]",)))
     assert [(job.name, job.insecure) for job in chosen] == [
-        ("encrypt/256 [40,40,40]", True),
-        ("encrypt_symmetric/256 [40,40,40]", True),
-        ("decrypt/256 [40,40,40]", True),
+        ("encrypt/256 [60,40,60]", True),
+        ("encrypt_symmetric/256 [60,40,60]", True),
+        ("decrypt/256 [60,40,60]", True),
     ]
     with pytest.raises(ParameterError, match="there are ntt, encrypt"):
         jobs(CkksPlan(suites=("nonsense",)))
@@ -130,7 +130,7 @@ def test_tables_say_what_counts(render: object) -> None:
     assert callable(render)
     text = render(RUN)
     for part in (
-        "256 [40,40,40] (insecure)",
+        "256 [60,40,60] (insecure)",
         "× TenSEAL",
         "× SEAL",
         "1.00 ms",
