@@ -9,9 +9,9 @@ D_d * rot_d(x) for one diagonal D_d a step d:
 - Nothing is known of x beyond its n values. For r a power of two, r >= c, and d < r let D_d[t] = M[t+d, t mod r] where
   0 <= t+d < n and t mod r < c, else 0, for t from -r on (slots are cyclic). Slot t then has the part of
   y_(t mod r) from i = t … t+r-1, and the blocks of r slots from the one before slot 0 to that of slot n-1 have disjoint
-  parts. The rest is zero, so that the sum over all blocks of r slots is y. Where n > S - r, for S slots, the block before
-  slot 0 is also the last one, but for no d do both put something into one slot: i >= 0 asks for d >= r-u in slot S-r+u,
-  i < n for d < r-u-(S-n).
+  parts. The rest is zero, so that the sum over all blocks of r slots is y. Where n > S - r, for S slots, the block
+  before slot 0 is also the last one, but for no d do both put something into one slot: in slot S-r+u the one needs
+  d >= r-u, so that i >= 0, and the other d < r-u-(S-n), so that i < n.
 
 Diagonals are encoded so that the result has the scale of its level (`_chain`).
 """

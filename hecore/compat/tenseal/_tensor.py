@@ -7,14 +7,16 @@ to the last one (`extent` slots of that hold, as in `_vector`), and `ciphertext`
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hecore.ckks import evaluator
-from hecore.ckks.ciphertext import check_compatible
+from hecore.ckks.ciphertext import Ciphertext, check_compatible
 from hecore.compat.tenseal import _evaluation, _polynomial, _rotation
 from hecore.compat.tenseal._chain import as_scale
 from hecore.compat.tenseal._encode import Constants, Slots, is_zero
@@ -25,15 +27,14 @@ from hecore.errors import ParameterError, ShapeError
 if TYPE_CHECKING:
     from hecore.backends.protocol import Indices
     from hecore.backends.ring_protocol import PolynomialArray
-    from hecore.ckks.ciphertext import Ciphertext
     from hecore.ckks.scale import Scale
     from hecore.compat.tenseal._state import LabelledKey, TenSEALContext
     from hecore.ring.prng import Seed
 
 Floats = NDArray[np.float64]
 
-_AT_A_TIME = 64
-"""Ciphertexts that are decoded, and plain factors that are encoded, in one batch: bounds memory."""
+_AT_A_TIME = 16
+"""Ciphertexts in one batch: enough to keep a processor busy, few enough to stay near it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,21 +86,28 @@ def _encrypt_any(context: TenSEALContext, values: Floats, scale: float, *, batch
     if values.size == 0:
         raise ParameterError("Attempting to encrypt an empty vector")
     parameters, slots = context.parameters, context.parameters.slots
-    if not batch:
-        message = Constants(values).encode(parameters, parameters.max_level, as_scale(scale))
-        ciphertext, seeds = context.encrypt(message)
-        return TensorData(context, ciphertext, scale, None, slots, seeds)
-    count = values.shape[0]
-    if count > slots:
+    count = values.shape[0] if batch else None
+    shape: tuple[int, ...]
+    rows: Floats
+    if count is None:
+        shape, rows = values.shape, values.reshape(-1)
+    elif count <= slots:
+        shape, rows = values.shape[1:], np.moveaxis(values, 0, -1).reshape(-1, count)
+        rows = np.tile(rows, -(-slots // count))[:, :slots]
+    else:
         raise ShapeError(
             f"can't encrypt vectors of this size, please use a larger polynomial modulus degree: {count} values, "
             f"{slots} slots"
         )
-    rows = np.moveaxis(values, 0, -1)
-    repeated = np.tile(rows, -(-slots // count))[..., :slots]
-    message = Slots(repeated).encode(parameters, parameters.max_level, as_scale(scale))
-    ciphertext, seeds = context.encrypt(message)
-    return TensorData(context, ciphertext, scale, count, slots, seeds)
+    made: list[Ciphertext] = []
+    seeds: list[Seed] = []
+    for start in range(0, len(rows), _AT_A_TIME):
+        part = rows[start : start + _AT_A_TIME]
+        plain = Constants(part) if count is None else Slots(part)
+        ciphertext, its_seeds = context.encrypt(plain.encode(parameters, parameters.max_level, as_scale(scale)))
+        made.append(ciphertext)
+        seeds += its_seeds or ()
+    return TensorData(context, _rotation.joined(made).reshape(*shape), scale, count, slots, tuple(seeds) or None)
 
 
 def decrypt(a: TensorData, secret_key: LabelledKey | None) -> Floats:
@@ -123,12 +131,17 @@ def add(a: TensorData, b: float | Floats | TensorData, *, subtract: bool = False
     """a + b or a - b; shapes broadcast. Raises BroadcastError."""
     if isinstance(b, TensorData):
         a, b = _operands(a, b)
-        return a.with_ciphertext(_evaluation.add(a.context, a.ciphertext, b.ciphertext, subtract=subtract))
+        total = _in_parts(partial(_evaluation.add, a.context, subtract=subtract), a.ciphertext, b.ciphertext)
+        return a.with_ciphertext(total)
     if isinstance(b, float):
         value = -b if subtract else b
         return a.with_ciphertext(_evaluation.add_constant(a.context, a.ciphertext, value, a.top))
-    a, plain = _plain_operands(a, b)
-    return a.with_ciphertext(_evaluation.add_plain(a.context, a.ciphertext, plain, a.top, subtract=subtract))
+    a, b = _plain_operands(a, b)
+
+    def add_constants(part: Ciphertext, values: Floats) -> Ciphertext:
+        return _evaluation.add_plain(a.context, part, Constants(values), a.top, subtract=subtract)
+
+    return a.with_ciphertext(_in_parts(add_constants, a.ciphertext, b))
 
 
 def multiply(a: TensorData, b: float | Floats | TensorData) -> TensorData:
@@ -137,11 +150,15 @@ def multiply(a: TensorData, b: float | Floats | TensorData) -> TensorData:
         same = a is b
         a, b = _operands(a, b)
         right = a.ciphertext if same else b.ciphertext
-        return a.with_ciphertext(_evaluation.multiply(a.context, a.ciphertext, right))
+        return a.with_ciphertext(_in_parts(partial(_evaluation.multiply, a.context), a.ciphertext, right))
     if isinstance(b, float):
         return a.with_ciphertext(_evaluation.multiply_constant(a.context, a.ciphertext, b, a.top))
-    a, plain = _plain_operands(a, b)
-    return a.with_ciphertext(_evaluation.multiply_plain(a.context, a.ciphertext, plain, a.top))
+    a, b = _plain_operands(a, b)
+
+    def multiply_constants(part: Ciphertext, values: Floats) -> Ciphertext:
+        return _evaluation.multiply_plain(a.context, part, Constants(values), a.top)
+
+    return a.with_ciphertext(_in_parts(multiply_constants, a.ciphertext, b))
 
 
 def negate(a: TensorData) -> TensorData:
@@ -152,7 +169,11 @@ def power(a: TensorData, exponent: int) -> TensorData:
     """a^exponent; fresh ones for 0."""
     if exponent == 0:
         return _constant(a, 1.0)
-    return a.with_ciphertext(_polynomial.power(a.context, a.ciphertext, exponent))
+
+    def raised(part: Ciphertext, _: Ciphertext) -> Ciphertext:
+        return _polynomial.power(a.context, part, exponent)
+
+    return a.with_ciphertext(_in_parts(raised, a.ciphertext, a.ciphertext))
 
 
 def polynomial(a: TensorData, coefficients: list[float]) -> TensorData:
@@ -160,12 +181,32 @@ def polynomial(a: TensorData, coefficients: list[float]) -> TensorData:
     coefficients = _polynomial.significant(coefficients, a.top)
     if len(coefficients) < 2:
         return _constant(a, sum(coefficients))
-    return a.with_ciphertext(_polynomial.polynomial(a.context, a.ciphertext, coefficients, a.top))
+
+    def evaluated(part: Ciphertext, _: Ciphertext) -> Ciphertext:
+        return _polynomial.polynomial(a.context, part, coefficients, a.top)
+
+    return a.with_ciphertext(_in_parts(evaluated, a.ciphertext, a.ciphertext))
 
 
 def _constant(a: TensorData, value: float) -> TensorData:
     values = np.full(a.shape_with_batch, value)
     return _encrypt_any(a.context, values, a.scale, batch=a.batch_size is not None)
+
+
+def _in_parts(operation: Callable[[Ciphertext, Any], Ciphertext], a: Ciphertext, b: Ciphertext | Floats) -> Ciphertext:
+    """The operation on a few elements of both, of one shape, at a time."""
+    if a.size <= _AT_A_TIME:
+        return operation(a, b)
+    parts = []
+    left, right = a.reshape(a.size), b.reshape(a.size)
+    for start in range(0, a.size, _AT_A_TIME):
+        indices = np.arange(start, min(start + _AT_A_TIME, a.size), dtype=np.intp)
+        part = left.take(indices)
+        if isinstance(right, Ciphertext):
+            parts.append(operation(part, part if b is a else right.take(indices)))
+        else:
+            parts.append(operation(part, right[indices]))
+    return _rotation.joined(parts).reshape(*a.shape)
 
 
 def _operands(a: TensorData, b: TensorData) -> tuple[TensorData, TensorData]:
@@ -179,10 +220,10 @@ def _operands(a: TensorData, b: TensorData) -> tuple[TensorData, TensorData]:
     return a, to_shape(b, shape)
 
 
-def _plain_operands(a: TensorData, values: Floats) -> tuple[TensorData, Constants]:
+def _plain_operands(a: TensorData, values: Floats) -> tuple[TensorData, Floats]:
     """Plain operands broadcast against the shape without the batched axis, as the peer's do."""
     shape = _broadcast_shape(a.shape, values.shape)
-    return to_shape(a, shape), Constants(np.broadcast_to(values, shape))
+    return to_shape(a, shape), np.broadcast_to(values, shape)
 
 
 def same_key(a: TensorData, b: TensorData) -> TensorData:
@@ -314,7 +355,7 @@ def _product_of_ciphertexts(context: TenSEALContext, a: Ciphertext, b: Ciphertex
     order = np.arange(3 * rows * columns, dtype=np.intp).reshape(3, -1).T.reshape(rows, columns, 3)
     polynomials = backend.ring_take(joined, order)
     product = a.derived(polynomials, scale=a.scale * b.scale, bound=None, noise=math.inf)
-    return _evaluation.finished(context, product)
+    return _in_parts(lambda part, _: _evaluation.finished(context, part), product, product)
 
 
 def _product_with_plain(context: TenSEALContext, a: Ciphertext, b: Floats, top: Scale) -> Ciphertext:
