@@ -58,6 +58,13 @@ class Plaintext:
     def backend(self) -> RingBackend:
         return self.polynomial.backend
 
+    def part(self, start: int, stop: int) -> Plaintext:
+        """Polynomials start … stop-1 of the flattened batch."""
+        if self.shape == (stop - start,):
+            return self
+        indices = np.arange(start, stop, dtype=np.intp)
+        return replace(self, polynomial=self.backend.ring_take(self.polynomial, indices))
+
     def __repr__(self) -> str:
         return f"<Plaintext shape={self.shape} level={self.level} scale=2^{self.scale.log2:.2f}>"
 
@@ -82,6 +89,15 @@ class Message:
     def shape(self) -> tuple[int, ...]:
         """Batch shape S."""
         return self.small.shape[:-1]
+
+    def part(self, start: int, stop: int) -> Message:
+        """Polynomials start … stop-1 of the flattened batch."""
+        degree = self.small.shape[-1]
+        wide = self.wide
+        if wide is not None:
+            magnitudes, negative = wide
+            wide = magnitudes.reshape(-1, *magnitudes.shape[-2:])[start:stop], negative.reshape(-1, degree)[start:stop]
+        return replace(self, small=self.small.reshape(-1, degree)[start:stop], wide=wide)
 
     def beside_zero(self) -> Message:
         """(*S, 2): each polynomial, and a zero."""

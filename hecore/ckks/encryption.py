@@ -27,17 +27,23 @@ from hecore.ckks.ciphertext import Ciphertext
 from hecore.ckks.encoding import Message, Plaintext, decode
 from hecore.ckks.evaluator import drop_to_level
 from hecore.counting import count as count_operation
-from hecore.errors import KeyMismatchError, ParameterError
+from hecore.errors import KeyMismatchError, ParameterError, ShapeError
 from hecore.ring.prng import SecretStream, Seed, SeedKind, expand_uniform
 from hecore.ring.sampling import error, ternary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hecore.arith.rns import RnsBasis
     from hecore.backends.ring_protocol import PolynomialArray, RingBackend
     from hecore.ckks.encoding import Complex
     from hecore.ckks.keys import PublicKey, SecretKey
     from hecore.ckks.params import Parameters
 
 __all__ = ["decrypt", "decrypt_values", "encrypt_public", "encrypt_symmetric", "shortest"]
+
+_BLOCK = 1 << 15
+"""Coefficients a step: beyond, what one operation leaves has left the cache when the next one wants it."""
 
 
 def encrypt_public(public_key: PublicKey, plaintext: Plaintext | Message) -> Ciphertext:
@@ -46,12 +52,20 @@ def encrypt_public(public_key: PublicKey, plaintext: Plaintext | Message) -> Cip
     On the plaintext's backend, a Message's on the current one. Raises ParameterError for other parameters.
     """
     parameters = _agree(public_key.parameters, plaintext)
-    backend = registry.current() if isinstance(plaintext, Message) else plaintext.backend
-    shape, stream, basis = plaintext.shape, SecretStream(), parameters.level_basis(plaintext.level)
-    count = math.prod(shape)
+    backend, stream = _backend(plaintext), SecretStream()
+    parts = [_public_block(backend, public_key, block, stream) for _, block in _blocks(plaintext)]
+    polynomials = _joined(backend, parts, plaintext.shape)
+    return _fresh(plaintext, polynomials, public_key, noise.fresh_public(parameters), None)
+
+
+def _public_block(
+    backend: RingBackend, public_key: PublicKey, plaintext: Plaintext | Message, stream: SecretStream
+) -> PolynomialArray:
+    """(count, 2) of a flat batch."""
+    (count,), degree, basis = plaintext.shape, plaintext.parameters.ring_degree, _basis(plaintext)
     key, special_key = public_key.operands(backend, plaintext.level)
-    u = ternary(stream, count, parameters.ring_degree).reshape(*shape, 1, -1)
-    errors = error(stream, 2 * count, parameters.ring_degree).reshape(*shape, 2, -1)
+    u = ternary(stream, count, degree).reshape(count, 1, degree)
+    errors = error(stream, 2 * count, degree).reshape(count, 2, degree)
     bracket = backend.ring_encode(errors, basis)
     if special_key is not None:
         special = special_key.basis
@@ -68,7 +82,7 @@ def encrypt_public(public_key: PublicKey, plaintext: Plaintext | Message) -> Cip
     if isinstance(plaintext, Plaintext):
         zero = backend.residue_sub(plaintext.polynomial, plaintext.polynomial)
         polynomials = backend.residue_add(polynomials, _pairs(backend, plaintext.polynomial, zero))
-    return _fresh(plaintext, polynomials, public_key, noise.fresh_public(parameters), None)
+    return polynomials
 
 
 def encrypt_symmetric(
@@ -79,24 +93,33 @@ def encrypt_symmetric(
     SEAL's generators (`seed_kind`) make one polynomial a seed, hence one ciphertext a call. Raises ParameterError
     for more, and for other parameters.
     """
-    parameters, level = _agree(secret_key.parameters, plaintext), plaintext.level
-    backend = registry.current() if isinstance(plaintext, Message) else plaintext.backend
-    shape = plaintext.shape
-    count = math.prod(shape)
-    basis = parameters.level_basis(level)
+    parameters, count = _agree(secret_key.parameters, plaintext), math.prod(plaintext.shape)
     if seed_kind is not SeedKind.AES_CTR and count != 1:
         raise ParameterError(f"cannot encrypt {count} ciphertexts under one {seed_kind.name} seed: one a call")
-    seed = Seed.fresh(seed_kind)
-    words = expand_uniform(seed, basis, count).reshape(*shape, len(basis), parameters.ring_degree)
-    a = backend.ring_upload(words, basis, ntt=True)
-    errors = error(SecretStream(), count, parameters.ring_degree).reshape(*shape, -1)
+    backend, stream, seed = _backend(plaintext), SecretStream(), Seed.fresh(seed_kind)
+    parts = [_symmetric_block(backend, secret_key, block, stream, seed, first) for first, block in _blocks(plaintext)]
+    polynomials = _joined(backend, parts, plaintext.shape)
+    return _fresh(plaintext, polynomials, secret_key, noise.fresh_symmetric(parameters), seed)
+
+
+def _symmetric_block(
+    backend: RingBackend,
+    secret_key: SecretKey,
+    plaintext: Plaintext | Message,
+    stream: SecretStream,
+    seed: Seed,
+    first: int,
+) -> PolynomialArray:
+    """(count, 2) of a flat batch, whose first polynomial of the seed is `first`."""
+    (count,), basis = plaintext.shape, _basis(plaintext)
+    a = backend.ring_upload(expand_uniform(seed, basis, count, first=first), basis, ntt=True)
+    errors = error(stream, count, basis.ring_degree)
     if isinstance(plaintext, Message):
         masked = plaintext.polynomial(backend, error=errors)
     else:
         masked = backend.residue_add(backend.ring_encode(errors, basis, ntt=True), plaintext.polynomial)
-    secret = backend.ring_reshape(secret_key.powers(backend, level, 1, 1), ())
-    c0 = backend.residue_sub(masked, backend.residue_mul(a, secret))
-    return _fresh(plaintext, _pairs(backend, c0, a), secret_key, noise.fresh_symmetric(parameters), seed)
+    c0 = backend.residue_sub(masked, backend.residue_mul(a, secret_key.powers(backend, plaintext.level, 1, 1)))
+    return _pairs(backend, c0, a)
 
 
 def decrypt(secret_key: SecretKey, ciphertext: Ciphertext) -> Plaintext:
@@ -121,7 +144,16 @@ def decrypt(secret_key: SecretKey, ciphertext: Ciphertext) -> Plaintext:
 
 def decrypt_values(secret_key: SecretKey, ciphertext: Ciphertext) -> Complex:
     """The slot values: complex128 (*S, slots)."""
-    return decode(decrypt(secret_key, shortest(ciphertext)))
+    ciphertext = shortest(ciphertext)
+    step = max(1, _BLOCK // ciphertext.parameters.ring_degree)
+    if ciphertext.size <= step:
+        return decode(decrypt(secret_key, ciphertext))
+    indices = np.arange(ciphertext.size, dtype=np.intp)
+    out = np.empty((ciphertext.size, ciphertext.parameters.slots), dtype=np.complex128)
+    for start in range(0, ciphertext.size, step):
+        block = slice(start, start + step)
+        out[block] = decode(decrypt(secret_key, ciphertext.take(indices[block])))
+    return out.reshape(*ciphertext.shape, -1)
 
 
 def shortest(ciphertext: Ciphertext) -> Ciphertext:
@@ -147,12 +179,35 @@ def _agree(parameters: Parameters, other: Plaintext | Message | Ciphertext) -> P
     return parameters
 
 
+def _backend(plaintext: Plaintext | Message) -> RingBackend:
+    return registry.current() if isinstance(plaintext, Message) else plaintext.backend
+
+
+def _basis(plaintext: Plaintext | Message) -> RnsBasis:
+    return plaintext.parameters.level_basis(plaintext.level)
+
+
+def _blocks(plaintext: Plaintext | Message) -> Iterator[tuple[int, Plaintext | Message]]:
+    """The batch, flat, in parts that fit a cache, each with the position it starts at."""
+    count, step = math.prod(plaintext.shape), max(1, _BLOCK // plaintext.parameters.ring_degree)
+    for start in range(0, count, step):
+        yield start, plaintext.part(start, min(count, start + step))
+
+
+def _joined(backend: RingBackend, parts: list[PolynomialArray], shape: tuple[int, ...]) -> PolynomialArray:
+    """Blocks (count, 2) as one array (*shape, 2)."""
+    if not parts:
+        raise ShapeError(f"cannot encrypt a batch of shape {shape}: it is empty")
+    joined = parts[0] if len(parts) == 1 else backend.ring_concatenate(parts)
+    return backend.ring_reshape(joined, (*shape, 2))
+
+
 def _pairs(backend: RingBackend, first: PolynomialArray, second: PolynomialArray) -> PolynomialArray:
-    """Two arrays of batch shape S side by side: (*S, 2)."""
+    """Two arrays of batch shape (count,) side by side: (count, 2)."""
     joined = backend.ring_concatenate([first, second])
     if first.size > 1:
         joined = backend.ring_take(joined, np.arange(2 * first.size, dtype=np.intp).reshape(2, -1).T.ravel())
-    return backend.ring_reshape(joined, (*first.shape, 2))
+    return backend.ring_reshape(joined, (first.size, 2))
 
 
 def _fresh(
