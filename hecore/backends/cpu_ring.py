@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 
 from hecore.backends import ring_checks as checks
 from hecore.backends.ring_protocol import PolynomialArray
-from hecore.kernels.cpu import ntt, ring_compose, ring_convert, ring_encode, ring_pointwise, ring_tables
+from hecore.kernels.cpu import (
+    ntt,
+    ntt_rows,
+    ring_accumulate,
+    ring_compose,
+    ring_convert,
+    ring_encode,
+    ring_pointwise,
+    ring_steps,
+    ring_switch,
+    ring_tables,
+)
 from hecore.kernels.cpu.context import scratch_vectors
 from hecore.kernels.cpu.ring_convert import BLOCK
 from hecore.kernels.cpu.ring_memory import empty
@@ -27,6 +38,7 @@ if TYPE_CHECKING:
     from hecore.arith.rns import RnsBasis
     from hecore.backends.protocol import Indices
     from hecore.backends.ring_protocol import Words
+    from hecore.kernels.cpu.ring_tables import Conversion
     from hecore.kernels.cpu.workers import Workers
 
 
@@ -86,9 +98,11 @@ class CpuRing:
     def ring_take(self, a: PolynomialArray, indices: Indices) -> PolynomialArray:
         checks.check_owned(self, a)
         checks.check_indices(a, indices)
-        out = self._empty(indices.size, a.basis)
-        if indices.size:
-            np.take(a.data, indices.ravel(), axis=0, out=out, mode="clip")  # "clip" writes straight into `out`
+        first, size = int(indices.flat[0]) if indices.size else 0, indices.size
+        if size == 1 or np.array_equal(indices.ravel(), np.arange(first, first + size)):
+            return PolynomialArray(self, a.basis, indices.shape, a.ntt, a.data[first : first + size])
+        out = self._empty(size, a.basis)
+        np.take(a.data, indices.ravel(), axis=0, out=out, mode="clip")  # "clip" writes straight into `out`
         return PolynomialArray(self, a.basis, indices.shape, a.ntt, out)
 
     def ring_concatenate(self, arrays: Sequence[PolynomialArray]) -> PolynomialArray:
@@ -144,11 +158,11 @@ class CpuRing:
 
     def residue_mul(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
         shape = checks.check_product(self, a, b)
-        return self._sum_of_products(a, b, shape, 1, *_meeting(a.shape, b.shape, 0))
+        return self._sum_of_products(a, b, shape, 1, 0)
 
     def residue_mul_accumulate(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
         shape, count = checks.check_accumulate(self, a, b)
-        return self._sum_of_products(a, b, shape, count, *_meeting(a.shape, b.shape, 1))
+        return self._sum_of_products(a, b, shape, count, 1)
 
     def residue_scale(self, a: PolynomialArray, factors: Sequence[int]) -> PolynomialArray:
         checks.check_owned(self, a)
@@ -191,28 +205,52 @@ class CpuRing:
         checks.check_division(self, a, count)
         kept = len(a.basis) - count
         remaining, dropped = a.basis.prefix(kept), a.basis.take(range(kept, len(a.basis)))
-        tail = np.ascontiguousarray(a.data[:, kept:])
+        rows, start = a.data, kept
+        if a.ntt or count > 1:
+            rows, start = self._empty_rows(a.size, count + (count > 1), a.basis), 0
         if a.ntt:
-            tail = self._transformed(tail, dropped, inverse=True)
-        rest, out = self._empty(a.size, remaining), self._empty(a.size, remaining)
-        self._convert(rest, tail, dropped, 0, remaining, range(kept), exact=True)
-        if a.ntt:
-            self._transform(rest, remaining, inverse=False)
+            self._backward(rows, a, tuple(range(kept, len(a.basis))))
+        if count > 1:
+            source, at = (rows, 0) if a.ntt else (a.data, kept)
+            self._cofactors(rows, 0, source, at, ring_tables.conversion(dropped, remaining), exact=True)
+        out, degree = self._empty(a.size, remaining), a.basis.ring_degree
+        steps = ring_steps.division_steps(remaining, dropped, start, a.ntt)
         factors, constants = ring_tables.division(remaining, dropped), ring_tables.basis_constants(remaining)
-        self._rows(ring_pointwise.divide, out, a.data, rest, factors, constants)
+        fixed = (out, a.data, rows, steps.table, factors, *ntt_rows.plan_of(degree), constants)
+
+        def task(first: int, last: int) -> None:
+            ring_switch.divide_rows(*fixed, scratch_vectors(degree // LANES), first, last)
+
+        self._workers.run(a.size * kept, task)
         return PolynomialArray(self, remaining, a.shape, a.ntt, out)
 
     def decompose(self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis) -> PolynomialArray:
         checks.check_digits(self, a, digits, special)
         whole, count = a.basis.join(special), len(digits)
-        data, out = self._coefficients(a), self._empty(a.size * count, whole)
-        for j, (start, stop) in enumerate(digits):
-            others = [i for i in range(len(whole)) if not start <= i < stop]
-            source, target = a.basis.take(range(start, stop)), whole.take(others)
-            self._convert(out, data, source, start, target, others, exact=False, out_step=count, out_at=j)
-            out[j::count, start:stop] = data[:, start:stop]
-        self._transform(out, whole, inverse=False)
+        steps = ring_steps.digit_steps(a.basis, tuple(digits), special)
+        rows, out = self._digit_sources(a, digits), self._empty(a.size * count, whole)
+        fixed = (out, a.data, rows, steps.table, *ntt_rows.plan_of(whole.ring_degree))
+        units = a.size * count * len(whole)
+        self._workers.run(units, lambda first, last: ring_switch.raise_digits(*fixed, first, last))
         return PolynomialArray(self, whole, (*a.shape, count), True, out)
+
+    def decompose_mul_accumulate(
+        self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis, b: PolynomialArray
+    ) -> PolynomialArray:
+        components = checks.check_switch(self, a, digits, special, b)
+        whole, degree, count = b.basis, b.basis.ring_degree, len(digits)
+        steps = ring_steps.digit_steps(a.basis, tuple(digits), special)
+        rows, out = self._digit_sources(a, digits), self._empty(a.size * components, whole)
+        terms, constants = ring_tables.terms(whole), ring_tables.basis_constants(whole)
+        fixed = (out, a.data, rows, steps.table, b.data, components, *ntt_rows.plan_of(degree), terms, constants)
+
+        def task(first: int, last: int) -> None:
+            addresses = np.empty(count, dtype=np.intp)
+            scratch = scratch_vectors(ring_switch.scratch_size(count, degree))
+            ring_switch.switch_digits(*fixed, addresses, scratch, first, last)
+
+        self._workers.run(a.size * len(whole), task)
+        return PolynomialArray(self, whole, (*a.shape, components), True, out)
 
     # -- kernels -----------------------------------------------------------------------------------------
 
@@ -235,6 +273,31 @@ class CpuRing:
         block = min(basis.ring_degree, BLOCK)
         self._workers.run(size * (basis.ring_degree // block), task)
 
+    def _empty_rows(self, size: int, rows: int, basis: RnsBasis) -> Words:
+        return empty((size, rows, basis.ring_degree))
+
+    def _backward(self, out: Words, a: PolynomialArray, positions: tuple[int, ...]) -> None:
+        """The coefficients of a's residues at `positions`, to rows 0, 1, … of each polynomial of `out`."""
+        rows, degree = ring_steps.backward_rows(a.basis, positions, a.size, out.shape[1]), a.basis.ring_degree
+        fixed = (out.ctypes.data, a.data.ctypes.data, rows.table, degree, *ntt_rows.plan_of(degree))
+        self._workers.run(len(rows.table), lambda first, last: ntt_rows.transform_rows(*fixed, first, last))
+
+    def _digit_sources(self, a: PolynomialArray, digits: Sequence[tuple[int, int]]) -> Words:
+        """What digits are raised from: coefficients, and for digits of several primes their y_i."""
+        rows = self._empty(a.size, a.basis)
+        self._backward(rows, a, tuple(range(len(a.basis))))
+        for start, table in ring_steps.multi_prime(digits, a.basis):
+            self._cofactors(rows, start, rows, start, table, exact=False)
+        return rows
+
+    def _cofactors(
+        self, out: Words, out_start: int, data: Words, start: int, table: Conversion, *, exact: bool
+    ) -> None:
+        """The y_i of a base conversion of rows start … of `data`, and v where `exact`, to rows out_start … of `out`."""
+        fixed = (out, out_start, data, start, table.inverses, table.weights, table.source, exact)
+        blocks = len(data) * max(1, data.shape[2] // BLOCK)
+        self._workers.run(blocks, lambda first, last: ring_convert.cofactors(*fixed, first, last))
+
     def _transform(self, data: Words, basis: RnsBasis, *, inverse: bool) -> None:
         ntt.transform(self._workers, data, basis, inverse=inverse, out=data)
 
@@ -256,17 +319,20 @@ class CpuRing:
         return PolynomialArray(self, a.basis, shape, a.ntt, out)
 
     def _sum_of_products(
-        self,
-        a: PolynomialArray,
-        b: PolynomialArray,
-        shape: tuple[int, ...],
-        count: int,
-        left: NDArray[np.intp],
-        right: NDArray[np.intp],
+        self, a: PolynomialArray, b: PolynomialArray, shape: tuple[int, ...], count: int, inner: int
     ) -> PolynomialArray:
-        out = self._empty(math.prod(shape), a.basis)
+        size = math.prod(shape)
+        out = self._empty(size, a.basis)
+        left, right = _meeting(a.shape, b.shape, inner)
+        together = 2 if _in_pairs(a.shape, b.shape, inner) else 1
         terms, constants = ring_tables.terms(a.basis), ring_tables.basis_constants(a.basis)
-        self._rows(ring_pointwise.multiply_accumulate, out, a.data, b.data, left, right, count, terms, constants)
+        fixed = (out, a.data, b.data, left, right, count, together, terms, constants)
+
+        def task(first: int, last: int) -> None:
+            addresses, scratch = np.empty(count, dtype=np.intp), scratch_vectors(ring_accumulate.SUMS)
+            ring_accumulate.multiply_accumulate(*fixed, addresses, scratch, first, last)
+
+        self._workers.run(size // together * len(a.basis), task)
         return PolynomialArray(self, a.basis, shape, True, out)
 
     def _convert(
@@ -303,3 +369,10 @@ def _meeting(a: tuple[int, ...], b: tuple[int, ...], inner: int) -> tuple[NDArra
     for index in found:
         index.setflags(write=False)
     return found[0], found[1]
+
+
+@lru_cache(maxsize=1024)
+def _in_pairs(a: tuple[int, ...], b: tuple[int, ...], inner: int) -> bool:
+    """Whether results 2p and 2p + 1 come from one polynomial of `a`."""
+    left, _ = _meeting(a, b, inner)
+    return len(left) > 0 and len(left) % 2 == 0 and bool((left[::2] == left[1::2]).all())

@@ -182,6 +182,13 @@ class ReferenceRing:
             raised.append(digit)
         return self.ntt(self._ring(np.stack(raised, axis=-3), whole, ntt=False))
 
+    def decompose_mul_accumulate(
+        self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis, b: PolynomialArray
+    ) -> PolynomialArray:
+        checks.check_switch(self, a, digits, special, b)
+        raised = self.decompose(a, digits, special)
+        return self.residue_mul_accumulate(self.ring_reshape(raised, (*a.shape, 1, len(digits))), b)
+
     def _ring(self, data: Integers, basis: RnsBasis, ntt: bool) -> PolynomialArray:
         return PolynomialArray(self, basis, data.shape[:-2], ntt, data)
 
@@ -201,7 +208,7 @@ def _forward(data: Integers, basis: RnsBasis) -> Integers:
     blocks = 1
     while blocks < degree:
         # block i holds a polynomial modulo X^(2t) - s^2, s = powers[blocks + i]; its halves go modulo X^t -+ s
-        view = x.reshape(*x.shape[:-1], blocks, 2, -1)
+        view = x.reshape(*x.shape[:-1], blocks, 2, degree // (2 * blocks))
         low, high = view[..., 0, :], view[..., 1, :] * powers[:, blocks : 2 * blocks, None]
         view[..., 0, :], view[..., 1, :] = (low + high) % moduli, (low - high) % moduli
         blocks *= 2
@@ -214,7 +221,7 @@ def _inverse(data: Integers, basis: RnsBasis) -> Integers:
     moduli, powers = _column(basis)[..., None], _powers(basis, inverse=True)
     blocks = degree // 2
     while blocks:
-        view = x.reshape(*x.shape[:-1], blocks, 2, -1)
+        view = x.reshape(*x.shape[:-1], blocks, 2, degree // (2 * blocks))
         low, high = view[..., 0, :].copy(), view[..., 1, :].copy()
         view[..., 0, :] = (low + high) % moduli
         view[..., 1, :] = (low - high) * powers[:, blocks : 2 * blocks, None] % moduli

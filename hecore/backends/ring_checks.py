@@ -216,6 +216,20 @@ def check_digits(
         raise ParameterError(f"cannot decompose by {list(digits)}: ranges that cover 0 to {len(a.basis)} in order")
 
 
+def check_switch(
+    backend: RingBackend, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis, b: PolynomialArray
+) -> int:
+    """As `check_digits`, and `b` (c, len(digits)) over the joined basis, transformed; returns c."""
+    check_digits(backend, a, digits, special)
+    check_domain(backend, b, ntt=True)
+    if b.ndim != 2 or b.shape[1] != len(digits):
+        raise ShapeError(f"cannot use keys of shape {b.shape} with {len(digits)} digits: (components, {len(digits)})")
+    moduli = b.basis.moduli
+    if b.basis.ring_degree != special.ring_degree or moduli != a.basis.moduli + special.moduli:
+        raise ParameterError(f"cannot use keys over {describe(b.basis)}: they must be over the digits' moduli")
+    return b.shape[0]
+
+
 def check_degree(a: PolynomialArray, target: RnsBasis) -> None:
     """One ring degree on both sides."""
     if not isinstance(target, RnsBasis):

@@ -168,6 +168,14 @@ class RingBackend(Protocol):
         within the range.
         """
 
+    def decompose_mul_accumulate(
+        self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis, b: PolynomialArray
+    ) -> PolynomialArray:
+        """Key switching before the division: (*S) and b (c, len(digits)) over a.basis.join(special) -> (*S, c).
+
+        out[…, i] = sum_j digit_j * b[i, j], with the digits of `decompose`, which are never stored. All transformed.
+        """
+
 
 @runtime_checkable
 class Backend(IntegerBackend, RingBackend, Protocol):

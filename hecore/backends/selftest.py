@@ -165,6 +165,9 @@ def _ring_results(backend: RingBackend, basis: RnsBasis) -> Iterator[tuple[str, 
         yield "divide_round", backend.ring_download(backend.divide_round(c, count))
     for digits in ([(0, 1), (1, 2), (2, 3)], [(0, 2), (2, 3)]):
         yield "decompose", backend.ring_download(backend.decompose(a, digits, special))
+        keys = backend.ring_take(c, np.arange(2 * len(digits)).reshape(2, -1) % 4)
+        switched = backend.decompose_mul_accumulate(a, digits, special, keys)
+        yield "decompose_mul_accumulate", backend.ring_download(switched)
 
 
 def _polynomials(label: str, basis: RnsBasis) -> NDArray[np.uint64]:

@@ -133,17 +133,28 @@ def shared(arguments: int) -> Callable[[Callable[..., None]], Any]:
     """
 
     def decorate(function: Callable[..., None]) -> Any:
-        words = (types.intp,) * arguments
-        compiled = CFunc(function, (words, types.void), {}, dict(_FLAGS))
-        if cache_folder() is not None:
-            compiled._cache = _Cache(function)
-        compiled.compile()
+        compiled = _compiled(function, arguments)
         symbol = f"hecore_{function.__name__}"
         binding.add_symbol(symbol, compiled.address)
         _published.append(compiled)
-        return types.ExternalFunction(symbol, types.void(*words))
+        return types.ExternalFunction(symbol, types.void(*(types.intp,) * arguments))
 
     return decorate
+
+
+def _compiled(function: Callable[..., None], arguments: int) -> CFunc:
+    """A function of words as machine code, made now or read from the cache."""
+    compiled = CFunc(function, ((types.intp,) * arguments, types.void), {}, dict(_FLAGS))
+    if cache_folder() is not None:
+        compiled._cache = _Cache(function)
+    compiled.compile()
+    return compiled
+
+
+@cache
+def entry(function: Callable[..., None], arguments: int) -> CFunc:
+    """A function of words that kernels call by its `address`, compiled when first asked for and kept."""
+    return _compiled(function, arguments)
 
 
 def kernel(function: Callable[..., Any]) -> Any:

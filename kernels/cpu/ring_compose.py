@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from hecore.kernels.cpu.cache import inner, kernel
 from hecore.kernels.cpu.ring_convert import BLOCK, cofactor_rows
+from hecore.kernels.cpu.ring_pointwise import row_of
 from hecore.kernels.cpu.ring_words import shift_left, shift_right, splat_at, zero
 from hecore.kernels.cpu.vector import (
     DIGIT_BITS,
@@ -93,7 +94,9 @@ def compose(magnitudes, negative, data, inverses, weights, constants, cofactors,
     words = scratch[((k + 1) * size + digits * LANES) :]
     for block in range(first, last):
         polynomial, at = block // blocks, block % blocks * size
-        cofactor_rows(y, data, polynomial, 0, at, size, inverses, weights, constants, True)
+        cofactor_rows(
+            y, step, row_of(data, polynomial, 0) + at * 8, degree * 8, size, inverses, weights, constants, True
+        )
         for i in range(size // LANES):
             mask = centred(y, step, i, k + 1, cofactors.ctypes.data, half.ctypes.data, whole.ctypes.data, digits, x)
             for limb in range(limbs):

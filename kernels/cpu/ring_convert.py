@@ -41,37 +41,49 @@ HALF = 1 << FIXED_BITS - 1
 
 
 @inner
-def cofactor_rows(y, data, polynomial, start, at, count, inverses, weights, constants, exact):
-    """y_i = x_i * (Q/q_i)^-1 mod q_i, and v in row k: rows of `count` words at address y."""
-    k, vectors, step = inverses.shape[0], count // LANES, count * 8
+def cofactor_rows(y, y_step, x, x_step, count, inverses, weights, constants, exact):
+    """y_i = x_i * (Q/q_i)^-1 mod q_i in rows of `count` words from address y, and v in row k where `exact`.
+
+    Rows are y_step and x_step bytes apart, and y may be x.
+    """
+    k, vectors = inverses.shape[0], count // LANES
     for i in range(k):
-        x, target = row_of(data, polynomial, start + i) + at * 8, y + i * step
+        source, target = x + i * x_step, y + i * y_step
         c, f = constants_at(prime_of(constants, i)), factor_at(inverses.ctypes.data + i * FACTOR * 8)
         if k == 1:
             for j in range(vectors):
-                store(target, j, load(x, j))
+                store(target, j, load(source, j))
         elif public(constants[i, KIND]) == NARROW:
             for j in range(vectors):
-                store(target, j, narrow_times(load(x, j), f, c))
+                store(target, j, narrow_times(load(source, j), f, c))
         else:
             for j in range(vectors):
-                store(target, j, wide_times(load(x, j), f, c))
-    rounded = y + k * step
-    if not exact:
-        for j in range(vectors):
-            store(rounded, j, zero())
-    elif k == 1:  # one where y > (q-1)/2: the sign of (q-1)/2 - y
+                store(target, j, wide_times(load(source, j), f, c))
+    rounded = y + k * y_step
+    if exact and k == 1:  # one where y > (q-1)/2: the sign of (q-1)/2 - y
         half = splat(constants[0, Q] >> 1)
         for j in range(vectors):
             store(rounded, j, shift_right(sub(half, load(y, j)), splat(63)))
-    else:
+    elif exact:
         for i in range(k):
-            row, weight = y + i * step, weights.ctypes.data + i * WEIGHT * 8
+            row, weight = y + i * y_step, weights.ctypes.data + i * WEIGHT * 8
             for j in range(vectors):
                 total = load(rounded, j) if i else splat(HALF)
                 store(rounded, j, add(total, fraction(load(row, j), weight)))
         for j in range(vectors):
             store(rounded, j, shift_right(load(rounded, j), splat(FIXED_BITS)))
+
+
+@kernel
+def cofactors(out, out_start, data, start, inverses, weights, constants, exact, first, last):
+    """`cofactor_rows` of residues start … of each polynomial of `data`, to rows out_start … of those of `out`."""
+    degree = data.shape[2]
+    size = min(degree, BLOCK)
+    blocks, step = degree // size, degree * 8
+    for block in range(first, last):
+        polynomial, at = block // blocks, block % blocks * size * 8
+        y, x = row_of(out, polynomial, out_start) + at, row_of(data, polynomial, start) + at
+        cofactor_rows(y, step, x, step, size, inverses, weights, constants, exact)
 
 
 @inner
@@ -142,7 +154,8 @@ def convert(
     sources = k + 1 if exact else k
     for block in range(first, last):
         polynomial, at = block // blocks, block % blocks * size
-        cofactor_rows(y, data, polynomial, start, at, size, inverses, weights, source, exact)
+        x = row_of(data, polynomial, start) + at * 8
+        cofactor_rows(y, size * 8, x, degree * 8, size, inverses, weights, source, exact)
         for t in range(positions.shape[0]):
             place = row_of(out, polynomial * out_step + out_at, public(positions[t])) + at * 8
             row, prime = matrix.ctypes.data + t * (k + 1) * RESIDUE_FACTOR * 8, prime_of(target, t)

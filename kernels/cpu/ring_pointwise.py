@@ -1,4 +1,4 @@
-"""Residue polynomials point by point: sums, products, multiply-accumulate, tensor products, constants, automorphisms.
+"""Residue polynomials point by point: sums, tensor products, constants, automorphisms.
 
 Arrays are (B, k, N) C-contiguous uint64, canonical residues in and out. `rows` first..last-1 of an output are its
 residue polynomials; row r belongs to prime r mod k. `left` and `right` say which polynomial of an operand meets which
@@ -88,19 +88,6 @@ def _make_rows(left_factor, add_product, reduce, times):
     """The row operations of one kind of prime."""
 
     @inner
-    def accumulate_row(out, a, b, count, a_step, b_step, limit, vectors, prime):
-        c = constants_at(prime)
-        for i in range(vectors):
-            sums, room = (zero(), zero(), zero()), limit
-            for j in range(count):
-                if room == 0:
-                    sums, room = (reduce(sums, c), zero(), zero()), limit
-                    sums = (left_factor(sums[0], c), sums[1], sums[2])
-                sums = add_product(sums, left_factor(load(a + j * a_step, i), c), load(b + j * b_step, i))
-                room -= 1
-            store(out, i, reduce(sums, c))
-
-    @inner
     def tensor_row(out0, out1, out2, a0, a1, b0, b1, vectors, prime):
         c = constants_at(prime)
         nothing = (zero(), zero(), zero())
@@ -125,29 +112,11 @@ def _make_rows(left_factor, add_product, reduce, times):
             difference = less(add(sub(load(a, i), load(rest, i)), c[0]), c[0])
             store(out, i, times(difference, f, c))
 
-    return accumulate_row, tensor_row, scale_row, divide_row
+    return tensor_row, scale_row, divide_row
 
 
-_narrow_accumulate, _narrow_tensor, _narrow_scale, _narrow_divide = _make_rows(
-    narrow_left, narrow_add, narrow_reduce, narrow_times
-)
-_wide_accumulate, _wide_tensor, _wide_scale, _wide_divide = _make_rows(wide_left, wide_add, wide_reduce, wide_times)
-
-
-@kernel
-def multiply_accumulate(out, a, b, left, right, count, terms, constants, first, last):
-    """out[p] = sum of a[left[p] + j] * b[right[p] + j] over j < count."""
-    k, degree = out.shape[1], out.shape[2]
-    step = k * degree * 8
-    for row in range(first, last):
-        polynomial, position = row // k, row % k
-        x, y = row_of(a, public(left[polynomial]), position), row_of(b, public(right[polynomial]), position)
-        target, prime = row_of(out, polynomial, position), prime_of(constants, position)
-        limit = public(terms[position])
-        if public(constants[position, KIND]) == NARROW:
-            _narrow_accumulate(target, x, y, count, step, step, limit, degree // LANES, prime)
-        else:
-            _wide_accumulate(target, x, y, count, step, step, limit, degree // LANES, prime)
+_narrow_tensor, _narrow_scale, narrow_divide = _make_rows(narrow_left, narrow_add, narrow_reduce, narrow_times)
+_wide_tensor, _wide_scale, wide_divide = _make_rows(wide_left, wide_add, wide_reduce, wide_times)
 
 
 @kernel
@@ -178,21 +147,6 @@ def scale(out, a, factors, constants, first, last):
             _narrow_scale(target, x, factor, degree // LANES, prime)
         else:
             _wide_scale(target, x, factor, degree // LANES, prime)
-
-
-@kernel
-def divide(out, a, rest, factors, constants, first, last):
-    """out = (a - rest) * factors[i] modulo q_i; `a` may have more residues than `out` and `rest`."""
-    k, degree = out.shape[1], out.shape[2]
-    for row in range(first, last):
-        polynomial, position = row // k, row % k
-        x, y = row_of(a, polynomial, position), row_of(rest, polynomial, position)
-        target, prime = row_of(out, polynomial, position), prime_of(constants, position)
-        factor = factors.ctypes.data + position * FACTOR * 8
-        if public(constants[position, KIND]) == NARROW:
-            _narrow_divide(target, x, y, factor, degree // LANES, prime)
-        else:
-            _wide_divide(target, x, y, factor, degree // LANES, prime)
 
 
 @kernel

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hecore.arith.integers import invert
 from hecore.arith.rns import RnsBasis, galois_permutation
 from hecore.kernels.cpu.context import digits_of
+from hecore.kernels.cpu.ring_accumulate import GROUP
 from hecore.kernels.cpu.ring_words import CONSTANTS, FACTOR, FIXED_BITS, MAX_TERMS, NARROW, NARROW_BITS, WIDE, WORD_BITS
 from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, IFMA, LANES
 
@@ -74,10 +75,15 @@ def residue_factor(w: int, q: int) -> tuple[int, int]:
 
 
 @cache
-def terms(basis: RnsBasis) -> Words:
-    """(k,): how many products of residues one sum may hold before it is reduced, one residue more included."""
-    most = (1 << 2 * WORD_BITS) if not IFMA else 1 << 2 * DIGIT_BITS
-    limits = [min(MAX_TERMS, most // (q * q) - 1) if not IFMA or is_narrow(q) else MAX_TERMS for q in basis.moduli]
+def terms(basis: RnsBasis) -> NDArray[np.intp]:
+    """(k,): how many products of residues one sum may hold before it is reduced, one residue more included.
+
+    At least 15 for primes below 2^50, 63 for one lane; a multiple of the digits that are taken at a time.
+    """
+    limits = []
+    for q in basis.moduli:
+        room = (1 << 2 * WORD_BITS) // (q * q) - 1 if is_narrow(q) or not IFMA else MAX_TERMS
+        limits.append(min(MAX_TERMS, room) // GROUP * GROUP)
     return np.array(limits, dtype=np.intp)
 
 

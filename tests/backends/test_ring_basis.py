@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from hecore.backends.reference import ReferenceBackend
 from tests.backends.ring_lab import (
     Integers,
     RingLab,
@@ -181,3 +182,47 @@ def test_digits_make_the_polynomial(lab: RingLab) -> None:
         cofactor = basis.product // own
         total = total + digit * cofactor * pow(cofactor, -1, own)
     assert np.array_equal(split(total, basis), words)
+
+
+@pytest.mark.parametrize(
+    ("name", "digits"),
+    [
+        ("61-+40+40", [(0, 1), (1, 2), (2, 3)]),
+        ("50-+61-+30+51", [(0, 3), (3, 4)]),
+        ("30+" + "+".join(["50-"] * 17), [(i, i + 1) for i in range(18)]),  # more products than one sum may hold
+    ],
+)
+@pytest.mark.parametrize("components", [0, 1, 2, 3])
+@pytest.mark.parametrize("shape", [(), (2, 1), (0,)])
+def test_decompose_mul_accumulate(
+    lab: RingLab, name: str, digits: list[tuple[int, int]], components: int, shape: tuple[int, ...]
+) -> None:
+    basis, extra = basis_named(name, 16), basis_named("60+45", 16)
+    whole = basis.join(extra)
+    a = lab.backend.ntt(lab.up(lab.words(basis, shape), basis, ntt=False))
+    keys = lab.words(whole, (components, len(digits)), "b")
+    raised = objects(lab.backend.ring_download(lab.backend.decompose(a, digits, extra)))
+    expected = (raised[..., None, :, :, :] * objects(keys)).sum(axis=-3) % column(whole)
+    out = lab.backend.decompose_mul_accumulate(a, digits, extra, lab.up(keys, whole))
+    lab.same(out, expected, whole, (*shape, components), ntt=True)
+
+
+@pytest.mark.parametrize("degree", [1024, 4096])
+def test_switching_at_the_degrees_of_the_fast_paths(lab: RingLab, degree: int) -> None:
+    """Every way to make a residue, eight lanes included, against the reference."""
+    if degree > 1024 and lab.backend.name == "reference":
+        pytest.skip("it is what the others are held against")
+    basis, extra = basis_named("60+40+50-+61-", degree), basis_named("59+45", degree)
+    whole, other = basis.join(extra), RingLab(ReferenceBackend())
+    digits = [(0, 1), (1, 3), (3, 4)]
+    words, keys = lab.words(basis, (2,)), lab.words(whole, (2, 3), "b")
+    results = []
+    for one in (lab, other):
+        a, b = one.up(words, basis), one.up(keys, whole)
+        switched = one.backend.decompose_mul_accumulate(a, digits, extra, b)
+        down = [one.backend.divide_round(switched, count) for count in (1, 2, 3)]
+        coefficients = one.backend.divide_round(one.backend.intt(switched), 2)
+        raised = one.backend.decompose(a, digits, extra)
+        results.append([one.backend.ring_download(x) for x in (switched, *down, coefficients, raised)])
+    for mine, theirs in zip(*results, strict=True):
+        assert np.array_equal(mine, theirs)

@@ -189,6 +189,22 @@ def test_changes_of_basis(lab: RingLab) -> None:
         b.decompose(a, [(0, 2)], BASIS.take([0]))
 
 
+def test_keys_that_do_not_fit(lab: RingLab) -> None:
+    extra = basis_named("59", 16)
+    whole, digits = BASIS.join(extra), [(0, 1), (1, 2)]
+    a, keys = lab.up(lab.words(BASIS, ()), BASIS), lab.up(lab.words(whole, (2, 2)), whole)
+    switch = lab.backend.decompose_mul_accumulate
+    for shape in ((2,), (2, 3), (2, 2, 2)):
+        with pytest.raises(ShapeError, match="digits"):
+            switch(a, digits, extra, lab.up(lab.words(whole, shape), whole))
+    with pytest.raises(ParameterError, match="over"):
+        switch(a, digits, extra, lab.up(lab.words(BASIS, (2, 2)), BASIS))
+    with pytest.raises(ParameterError, match="transform"):
+        switch(a, digits, extra, lab.backend.intt(keys))
+    with pytest.raises(ParameterError, match="cover"):
+        switch(a, [(0, 1)], extra, keys)
+
+
 def test_no_residue_in_a_repr(lab: RingLab) -> None:
     words = lab.words(BASIS, (2,))
     text = repr(lab.up(words, BASIS))
