@@ -77,11 +77,11 @@ def _known(basis: RnsBasis) -> tuple[Words, Words]:
 
 def _transformed(values: Words, basis: RnsBasis) -> Words:
     """By the one-lane kernel, which shares no code with the one that is measured."""
-    from hecore.kernels.cpu.ntt_portable import transform_scalar
-    from hecore.kernels.cpu.ntt_tables import basis_tables
+    from hecore.kernels.cpu.ntt import transform
+    from hecore.kernels.cpu.workers import Workers
 
-    tables, out = basis_tables(basis, inverse=False), np.empty_like(values)
-    transform_scalar(out, values, tables.addresses, tables.constants, False, 0, _COMPONENTS)
+    out = np.empty_like(values)
+    transform(Workers(1), values, basis, inverse=False, out=out, one_lane=True)
     return out
 
 

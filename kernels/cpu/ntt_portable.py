@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
-from numba import carray
 from numba.core import types
 from numba.extending import intrinsic
 
-from hecore.kernels.cpu.cache import inner, kernel
+from hecore.kernels.cpu.cache import inner
+from hecore.kernels.cpu.vector import peek, poke
 
+CONSTANTS = 8  # words before a prime's twiddles: q, 1/N, the last backward twiddle times that, each with its quotient
 _I64, _I128 = ir.IntType(64), ir.IntType(128)
 
 
@@ -52,68 +52,67 @@ def shoup(x, w, quotient, q):
 
 
 @inner
-def forward(x, w, quotients, q):
-    """x (N,) in [0, q) -> [0, q). Residues are in [0, 4q) between stages."""
-    degree = x.shape[0]
+def forward(x, table, degree, q):
+    """N residues at x, in [0, 4q) at first and between stages -> [0, q). `table`: powers, then their quotients."""
     q2 = q + q
     half, blocks = degree >> 1, 1
     while half:
         for i in range(blocks):
-            start = 2 * i * half
-            root, quotient = w[blocks + i], quotients[blocks + i]
-            for j in range(start, start + half):
-                u = less_where_not_below(x[j], q2)  # [0, 2q)
-                v = shoup(x[j + half], root, quotient, q)  # [0, 2q)
-                x[j], x[j + half] = u + v, u - v + q2  # [0, 4q)
+            here = table + 8 * (blocks + i)
+            root, quotient = peek(here), peek(here + 8 * degree)
+            for j in range(2 * i * half, 2 * i * half + half):
+                low, high = x + 8 * j, x + 8 * (j + half)
+                u = less_where_not_below(peek(low), q2)  # [0, 2q)
+                v = shoup(peek(high), root, quotient, q)  # [0, 2q)
+                poke(low, u + v)  # [0, 4q)
+                poke(high, u - v + q2)
         half >>= 1
         blocks <<= 1
     for j in range(degree):
-        x[j] = less_where_not_below(less_where_not_below(x[j], q2), q)
+        poke(x + 8 * j, less_where_not_below(less_where_not_below(peek(x + 8 * j), q2), q))
 
 
 @inner
-def backward(x, w, quotients, constants):
-    """x (N,) in [0, q) -> [0, q), with the factor 1/N. Residues are in [0, 2q) between stages."""
-    degree = x.shape[0]
-    q = constants[0]
+def backward(x, table, degree, q, constants):
+    """N residues at x, in [0, 2q) at first and between stages -> [0, q), with the factor 1/N."""
     q2 = q + q
     half, blocks = 1, degree >> 1
     while blocks > 1:
         for i in range(blocks):
-            start = 2 * i * half
-            root, quotient = w[blocks + i], quotients[blocks + i]
-            for j in range(start, start + half):
-                u, v = x[j], x[j + half]
-                x[j] = less_where_not_below(u + v, q2)
-                x[j + half] = shoup(u - v + q2, root, quotient, q)
+            here = table + 8 * (blocks + i)
+            root, quotient = peek(here), peek(here + 8 * degree)
+            for j in range(2 * i * half, 2 * i * half + half):
+                low, high = x + 8 * j, x + 8 * (j + half)
+                u, v = peek(low), peek(high)
+                poke(low, less_where_not_below(u + v, q2))
+                poke(high, shoup(u - v + q2, root, quotient, q))
         half <<= 1
         blocks >>= 1
+    scale, scale_quotient, last, last_quotient = (
+        peek(constants + 8),
+        peek(constants + 16),
+        peek(constants + 24),
+        peek(constants + 32),
+    )
     for j in range(half):  # the last stage takes the factor 1/N along
-        u, v = x[j], x[j + half]
-        x[j] = less_where_not_below(shoup(u + v, constants[1], constants[2], q), q)
-        x[j + half] = less_where_not_below(shoup(u - v + q2, constants[3], constants[4], q), q)
+        low, high = x + 8 * j, x + 8 * (j + half)
+        u, v = peek(low), peek(high)
+        poke(low, less_where_not_below(shoup(u + v, scale, scale_quotient, q), q))
+        poke(high, less_where_not_below(shoup(u - v + q2, last, last_quotient, q), q))
 
 
-@kernel
-def transform_scalar(out, data, addresses, constants, inverse, first, last):
-    """Residue polynomials first..last-1 of `data` (rows, N), row r modulo prime r mod k, into `out`."""
-    degree = data.shape[1]
-    for row in range(first, last):
-        prime = row % constants.shape[0]
-        table = carray(_words(addresses[prime]), (2, degree), np.uint64)
-        x = out[row]
-        x[:] = data[row]
-        if inverse:
-            backward(x, table[0], table[1], constants[prime])
-        else:
-            forward(x, table[0], table[1], constants[prime, 0])
+@inner
+def copy_row(target, source, degree):
+    if target != source:
+        for j in range(degree):
+            poke(target + 8 * j, peek(source + 8 * j))
 
 
-@intrinsic
-def _words(_typing: Any, address: Any) -> Any:
-    """An address as a pointer to words."""
+def forward_scalar(target, source, degree, _passes, _plan, tables):
+    copy_row(target, source, degree)
+    forward(target, tables + 8 * CONSTANTS, degree, peek(tables))
 
-    def codegen(_context: Any, b: ir.IRBuilder, _signature: Any, args: Any) -> Any:
-        return b.inttoptr(args[0], _I64.as_pointer())
 
-    return types.CPointer(types.uint64)(types.intp), codegen
+def backward_scalar(target, source, degree, _passes, _plan, tables):
+    copy_row(target, source, degree)
+    backward(target, tables + 8 * CONSTANTS, degree, peek(tables), tables)

@@ -12,17 +12,17 @@ product is needed. One lane has B = 2^64. Eight lanes have B = 2^52 for narrow p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hecore.arith.integers import invert
-from hecore.arith.rns import RnsBasis, root_powers
+from hecore.arith.rns import root_powers
 from hecore.kernels.cpu import ntt_lanes
 from hecore.kernels.cpu.context import empty_vectors
 from hecore.kernels.cpu.ntt_lanes import LANES, NARROW, NARROW_TIGHT, WIDE, WIDE_TIGHT, Shape
+from hecore.kernels.cpu.ntt_portable import CONSTANTS
 
 Words = NDArray[np.uint64]
 
@@ -38,47 +38,23 @@ def quotients(values: Words, q: int, bits: int) -> Words:
 # -- one lane --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class PrimeTables:
-    """One prime's transforms in one direction, for one lane.
-
-    `twiddles` (2, N): row 0 the powers of psi (of psi^-1, backwards) in bit-reversed order, row 1 their quotients.
-    `constants`: q, N^-1 and its quotient, psi^-(N/2) * N^-1 and its quotient (the last four backwards only).
-    """
-
-    twiddles: Words
-    constants: Words
-
-
 @cache
-def prime_tables(q: int, ring_degree: int, inverse: bool) -> PrimeTables:
+def scalar_tables(q: int, ring_degree: int, inverse: bool) -> Words:
+    """One prime, one direction: eight words of constants, N twiddles (psi or psi^-1), their quotients by 2^64.
+
+    Constants: q, then N^-1 and psi^-(N/2) * N^-1, each before its quotient; these serve backwards only.
+    """
     roots = root_powers(q, ring_degree, inverse=inverse)
-    factors = _last_factors(q, roots)
-    last = quotients(factors, q, 64)
-    constants = np.array([q, factors[0], last[0], factors[1], last[1]], dtype=np.uint64)
-    return PrimeTables(np.stack([roots, quotients(roots, q, 64)]), constants)
+    last = _last_factors(q, roots)
+    constants = np.zeros(CONSTANTS, dtype=np.uint64)
+    constants[0], constants[1:5:2], constants[2:5:2] = q, last, quotients(last, q, 64)
+    return np.concatenate([constants, roots, quotients(roots, q, 64)])
 
 
 def _last_factors(q: int, roots: Words) -> Words:
     """1/N and the last backward stage's twiddle times 1/N."""
     scale = invert(len(roots), q)
     return np.array([scale, scale * int(roots[1]) % q], dtype=np.uint64)
-
-
-@dataclass(frozen=True, eq=False)
-class BasisTables:
-    """Addresses of each prime's twiddles and constants: (k,) and (k, 5) uint64, and what keeps them alive."""
-
-    addresses: NDArray[np.intp]
-    constants: Words
-    alive: tuple[PrimeTables, ...]
-
-
-@cache
-def basis_tables(basis: RnsBasis, inverse: bool) -> BasisTables:
-    tables = tuple(prime_tables(q, basis.ring_degree, inverse) for q in basis.moduli)
-    addresses = np.array([table.twiddles.ctypes.data for table in tables], dtype=np.intp)
-    return BasisTables(addresses, np.stack([table.constants for table in tables]), tables)
 
 
 # -- eight lanes -----------------------------------------------------------------------------------------------------

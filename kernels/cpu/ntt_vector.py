@@ -1,6 +1,6 @@
-"""Kernels of the negacyclic transforms, eight lanes: ring degrees from 2^10, one kernel a shape of prime and direction.
+"""The negacyclic transforms on eight lanes: ring degrees from 2^10, one function a shape of prime and direction.
 
-A row is (target offset, source offset, address of its prime's tables), offsets in bytes from `target` and `source`.
+Each transforms one residue polynomial, from `source` to `target`, and is compiled when first asked for (ntt_rows.py).
 A plan cuts log2(N) - 6 stages into passes of two to four, four bits each, the first one lowest; the last six stages
 are the tail. Forward, the blocks that one pass leaves are finished one after the other, so that all but the first
 pass work in the first-level cache; backward, the same from the end. The first pass has the widest stride, and few
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hecore.kernels.cpu.cache import inner, kernel
+from hecore.kernels.cpu.cache import inner
 from hecore.kernels.cpu.ntt_lanes import BLOCK_WORDS, NARROW, NARROW_TIGHT, WIDE, WIDE_TIGHT, Shape
 from hecore.kernels.cpu.ntt_passes import make_pass, make_tail
 
@@ -120,55 +120,42 @@ _forward_narrow_tight, _backward_narrow_tight = _make_forward(NARROW_TIGHT), _ma
 _forward_wide_tight, _backward_wide_tight = _make_forward(WIDE_TIGHT), _make_backward(WIDE_TIGHT)
 
 
-@kernel
-def forward_narrow(target, source, rows, degree, passes, plan, first, last):
-    for r in range(first, last):
-        _forward_narrow(target + rows[r, 0], source + rows[r, 1], degree, passes, plan, rows[r, 2])
+# Each under a name of its own, by which compiled code is kept.
 
 
-@kernel
-def forward_wide(target, source, rows, degree, passes, plan, first, last):
-    for r in range(first, last):
-        _forward_wide(target + rows[r, 0], source + rows[r, 1], degree, passes, plan, rows[r, 2])
+def forward_narrow(target, source, degree, passes, plan, tables):
+    _forward_narrow(target, source, degree, passes, plan, tables)
 
 
-@kernel
-def forward_narrow_tight(target, source, rows, degree, passes, plan, first, last):
-    for r in range(first, last):
-        _forward_narrow_tight(target + rows[r, 0], source + rows[r, 1], degree, passes, plan, rows[r, 2])
+def forward_wide(target, source, degree, passes, plan, tables):
+    _forward_wide(target, source, degree, passes, plan, tables)
 
 
-@kernel
-def forward_wide_tight(target, source, rows, degree, passes, plan, first, last):
-    for r in range(first, last):
-        _forward_wide_tight(target + rows[r, 0], source + rows[r, 1], degree, passes, plan, rows[r, 2])
+def forward_narrow_tight(target, source, degree, passes, plan, tables):
+    _forward_narrow_tight(target, source, degree, passes, plan, tables)
 
 
-@kernel
-def backward_narrow(target, source, rows, degree, passes, plan, first, last):
-    for r in range(first, last):
-        _backward_narrow(target + rows[r, 0], source + rows[r, 1], degree, passes, plan, rows[r, 2])
+def forward_wide_tight(target, source, degree, passes, plan, tables):
+    _forward_wide_tight(target, source, degree, passes, plan, tables)
 
 
-@kernel
-def backward_wide(target, source, rows, degree, passes, plan, first, last):
-    for r in range(first, last):
-        _backward_wide(target + rows[r, 0], source + rows[r, 1], degree, passes, plan, rows[r, 2])
+def backward_narrow(target, source, degree, passes, plan, tables):
+    _backward_narrow(target, source, degree, passes, plan, tables)
 
 
-@kernel
-def backward_narrow_tight(target, source, rows, degree, passes, plan, first, last):
-    for r in range(first, last):
-        _backward_narrow_tight(target + rows[r, 0], source + rows[r, 1], degree, passes, plan, rows[r, 2])
+def backward_wide(target, source, degree, passes, plan, tables):
+    _backward_wide(target, source, degree, passes, plan, tables)
 
 
-@kernel
-def backward_wide_tight(target, source, rows, degree, passes, plan, first, last):
-    for r in range(first, last):
-        _backward_wide_tight(target + rows[r, 0], source + rows[r, 1], degree, passes, plan, rows[r, 2])
+def backward_narrow_tight(target, source, degree, passes, plan, tables):
+    _backward_narrow_tight(target, source, degree, passes, plan, tables)
 
 
-_KERNELS = {
+def backward_wide_tight(target, source, degree, passes, plan, tables):
+    _backward_wide_tight(target, source, degree, passes, plan, tables)
+
+
+FUNCTIONS = {
     (NARROW, False): forward_narrow,
     (NARROW, True): backward_narrow,
     (WIDE, False): forward_wide,
@@ -178,8 +165,3 @@ _KERNELS = {
     (WIDE_TIGHT, False): forward_wide_tight,
     (WIDE_TIGHT, True): backward_wide_tight,
 }
-
-
-def kernel_for(shape: Shape, *, inverse: bool) -> Any:
-    """The kernel that transforms rows of primes of this shape."""
-    return _KERNELS[shape, inverse]

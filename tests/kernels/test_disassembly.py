@@ -6,7 +6,8 @@ since Numba keeps no listing of cached code: same source, same compiler, same fl
 
 Kernels outside the analysis: `pippenger` and `bucket_products` pick buckets by digits and labels that are the calling
 party's own or public (DESIGN: operation counts must not depend on them, addresses may), `_accumulate` measures the
-processor, `accept_below` and `accept_bytes` show which random words they reject, `blake2x_nodes` expands a public seed.
+processor, `accept_below` and `accept_bytes` show which random words they reject, `blake2x_nodes` expands a public seed,
+`bitpack`'s kernels see what is sent.
 `exponentiate` reads by address (`read_powers_vartime`) where `whole` is False, for public exponents; its
 addresses are looked at with `whole` fixed to True.
 """
@@ -31,7 +32,7 @@ from hecore.arith.rns import RnsBasis, ntt_primes
 from hecore.backends.cpu import CpuBackend
 from hecore.backends.protocol import ExponentArray
 from hecore.kernels.cpu import cache as kernel_cache
-from hecore.kernels.cpu import elements, power, vector
+from hecore.kernels.cpu import elements, ntt_portable, ntt_rows, ntt_vector, power, vector
 from hecore.kernels.cpu.vector import IFMA, load, peek, select_equal, splat, store
 from hecore.ring.prng import SecretStream
 from hecore.ring.sampling import error, ternary
@@ -43,9 +44,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the analysis reads x86-64 assembly")
 
 VARIABLE_TIME = {
+    "bitpack.pack_rows",
+    "bitpack.unpack_rows",
     "multiexp.pippenger",
     "multiexp.bucket_products",
     "floor._accumulate",
+    "ntt_counts._issue",
     "sampling.accept_below",
     "sampling.accept_bytes",
     "sampling.blake2x_nodes",
@@ -63,24 +67,29 @@ SECRET = {
     "fermat.fermat_powers",
     "multiexp.straus",
     "multiexp.add_products",
+    "ntt_rows.transform_rows",
     "power.exponentiate",
     "power.fixed_base",
     "power.fixed_base_spread",
+    "ring_accumulate.multiply_accumulate",
     "ring_compose.compose",
+    "ring_convert.cofactors",
     "ring_convert.convert",
     "ring_encode.encode",
     "ring_encode.encode_wide",
     "ring_pointwise.combine",
-    "ring_pointwise.divide",
-    "ring_pointwise.multiply_accumulate",
     "ring_pointwise.permute",
     "ring_pointwise.scale",
     "ring_pointwise.shift",
     "ring_pointwise.signed_permute",
     "ring_pointwise.tensor",
+    "ring_switch.divide_rows",
+    "ring_switch.raise_digits",
+    "ring_switch.switch_digits",
     "sampling.trits",
     "sampling.binomial",
 }
+WORDS = numba.types.intp
 ARITIES = {f"hecore_{function.__name__}": len(function._sig.args) for function in kernel_cache._published}
 
 
@@ -139,7 +148,8 @@ def exercise_ring(backend: CpuBackend) -> None:
     backend.automorphism(backend.intt(a), 3)
     backend.divide_round(a, 2)
     backend.divide_round(a, 1)
-    backend.decompose(a, [(0, 2), (2, 3)], extra)
+    digits = backend.decompose(a, [(0, 2), (2, 3)], extra)
+    backend.decompose_mul_accumulate(a, [(0, 2), (2, 3)], extra, digits)
     backend.base_convert(backend.intt(a), one, exact=False)
 
 
@@ -188,6 +198,24 @@ def test_exponentiation_that_reads_tables_whole() -> None:
         assert found.violations == set()
 
 
+def transforms() -> dict[str, Callable[..., Any]]:
+    """One residue polynomial each: eight lanes by shape of prime and direction, and one lane."""
+    vectors = ntt_vector.FUNCTIONS.values() if IFMA else ()
+    return {f.__name__: f for f in (*vectors, ntt_portable.forward_scalar, ntt_portable.backward_scalar)}
+
+
+@pytest.mark.parametrize("name", transforms())
+def test_transforms(name: str) -> None:
+    signature = (WORDS,) * ntt_rows.ARGUMENTS
+    fresh = CFunc(transforms()[name], (signature, numba.types.void), {}, dict(kernel_cache._FLAGS))
+    fresh.compile()
+    text = fresh._library.get_asm_str()
+    found = Analysis(text, ARITIES)
+    assert found.loads > 0
+    assert found.violations == set()
+    assert ("vpmadd52luq" in text) == ("narrow" in name)
+
+
 @pytest.mark.parametrize("function", kernel_cache._published, ids=lambda function: function.__name__)
 def test_shared_primitives(function: Any) -> None:
     fresh = CFunc(function._pyfunc, (function._sig.args, function._sig.return_type), {}, dict(kernel_cache._FLAGS))
@@ -202,8 +230,6 @@ def test_shared_primitives(function: Any) -> None:
 
 
 # -- planted violations: the same checker must see each of them ------------------------------------------------------
-
-WORDS = numba.types.intp
 
 
 def check(function: Callable[..., Any], arguments: int) -> set[Violation]:

@@ -15,7 +15,6 @@ from hecore.kernels.cpu import ntt_counts, ntt_tables, ntt_vector
 from hecore.kernels.cpu.context import empty_rows
 from hecore.kernels.cpu.ntt import transform
 from hecore.kernels.cpu.ntt_lanes import NARROW, NARROW_TIGHT, WIDE, WIDE_TIGHT
-from hecore.kernels.cpu.ntt_portable import transform_scalar
 from hecore.kernels.cpu.vector import IFMA
 from hecore.kernels.cpu.workers import Workers
 
@@ -59,9 +58,8 @@ def ours(data: Words, basis: RnsBasis, *, inverse: bool = False, workers: Worker
 
 def by_one_lane(data: Words, basis: RnsBasis, *, inverse: bool = False) -> Words:
     """The portable kernel, which the first tests hold against the definition."""
-    tables, out = ntt_tables.basis_tables(basis, inverse), np.empty_like(data)
-    rows, results = data.reshape(-1, basis.ring_degree), out.reshape(-1, basis.ring_degree)
-    transform_scalar(results, rows, tables.addresses, tables.constants, inverse, 0, len(rows))
+    out = np.empty_like(data)
+    transform(ONE, data, basis, inverse=inverse, out=out, one_lane=True)
     return out
 
 
