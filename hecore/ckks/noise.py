@@ -22,6 +22,7 @@ import math
 
 from hecore.ckks.params import Parameters
 from hecore.ckks.scale import Scale
+from hecore.ring.sampling import ERROR_VARIANCE
 
 __all__ = [
     "Parameters",
@@ -38,8 +39,6 @@ __all__ = [
 
 UNKNOWN = math.inf
 FAILURE_BITS = 128
-ERROR_VARIANCE = 21 / 2
-"""Of `ring.sampling.error`: a centred binomial of 2*21 bits."""
 _TERNARY_VARIANCE = 2 / 3
 _ROUNDING_VARIANCE = 1 / 12
 _DIRECTIONS = 16

@@ -21,9 +21,8 @@ from hecore.arith.rns import MAX_MODULUS_BITS, RnsBasis, check_ring_degree, ntt_
 from hecore.ckks.scale import Scale
 from hecore.ckks.security import LEVELS, SecurityTable, max_modulus_bits, security_bits
 from hecore.errors import InsecureParametersError, LevelError, OperandTypeError, ParameterError
+from hecore.ring.sampling import ERROR_VARIANCE
 
-ERROR_ETA: Final = 21
-"""Errors are centred binomial, the sum of 21 bits less the sum of 21 more: standard deviation sqrt(10.5) = 3.24."""
 MAX_MODULI: Final = 256  # as SEAL; bounds what foreign bytes can ask for
 FINGERPRINT_BYTES: Final = 16
 
@@ -194,6 +193,16 @@ class Parameters:
     def security_bits(self) -> int:
         """128, 192 or 256 by `table`, or 0."""
         return security_bits(self.ring_degree, self.basis.bits, table=self.table, secret_weight=self.secret_weight)
+
+    @property
+    def secret_distribution(self) -> str:
+        """Of the secret key's coefficients, in words."""
+        return "uniform ternary" if self.secret_weight is None else f"ternary of weight {self.secret_weight}"
+
+    @property
+    def error_deviation(self) -> float:
+        """Standard deviation of an error, a centred binomial: sqrt(10.5) = 3.24, at least the tables' 3.19."""
+        return math.sqrt(ERROR_VARIANCE)
 
     def check_level(self, level: int) -> int:
         """`level` itself, from 0 to max_level, else LevelError."""

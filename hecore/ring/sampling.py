@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from hecore.ring.prng import SecretStream
 
 ERROR_BOUND = 21
-"""Largest magnitude of an error; its variance is half of it."""
+"""Largest magnitude of an error."""
+ERROR_VARIANCE = ERROR_BOUND / 2
 _TERNARY_SPARE = 1.07  # 256/243 = 1.054 bytes are drawn for each that is accepted, on average
 
 

@@ -16,7 +16,7 @@ from hecore.ckks.keys import Keys, generate_keys
 from hecore.ckks.params import Parameters
 from hecore.ckks.scale import Scale
 from hecore.ring.prng import SecretStream
-from hecore.ring.sampling import error, ternary
+from hecore.ring.sampling import ERROR_VARIANCE, error, ternary
 
 DEGREE = 256
 
@@ -61,7 +61,7 @@ def test_tail_is_the_solution_of_its_equation() -> None:
 def test_tails_cover_and_are_not_absurd(degree: int) -> None:
     """64 polynomials stay below, and reach a quarter of the bound."""
     stream = SecretStream()
-    for sample, variance in ((error, noise.ERROR_VARIANCE), (ternary, 2 / 3)):
+    for sample, variance in ((error, ERROR_VARIANCE), (ternary, 2 / 3)):
         largest = slot_norm(sample(stream, 64, degree).astype(np.float64))
         assert noise.tail(degree, variance) / 5 < largest < noise.tail(degree, variance)
 

@@ -36,6 +36,8 @@ def test_what_is_derived() -> None:
     assert parameters.scale == Scale.of(2**40)
     assert parameters.security_bits == 128
     assert parameters.table is SecurityTable.GUIDELINES_2024
+    assert parameters.secret_distribution == "uniform ternary"
+    assert 3.19 <= parameters.error_deviation < 3.25
 
 
 def test_hybrid_digits() -> None:
@@ -96,6 +98,7 @@ def test_the_table_of_2018_is_asked_for_by_name() -> None:
 def test_sparse_secrets_have_no_level() -> None:
     parameters = Parameters.insecure(**STANDARD, secret_weight=64)
     assert parameters.security_bits == 0
+    assert parameters.secret_distribution == "ternary of weight 64"
     assert parameters != Parameters(**STANDARD)
     assert "INSECURE" in repr(parameters)
     assert "128 bits" in repr(Parameters(**STANDARD))
