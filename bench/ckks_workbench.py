@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hecore import ckks
 from hecore.backends import registry
+from hecore.backends.ring_protocol import Backend
 from hecore.bench.ckks_peer import SealOperations, TensealPeer
 from hecore.bench.ckks_plan import PEER, SCALE, SEAL, CkksPlan, ParameterSet
 from hecore.bench.contest import Case, Contestant, repeated
@@ -73,9 +74,12 @@ class CkksBench:
 
     def __init__(self, plan: CkksPlan) -> None:
         self.plan = plan
-        self.backend = registry.get(plan.device)
         self._keys: dict[tuple[ParameterSet, bool], Keys] = {}
         self._peers: dict[tuple[ParameterSet, bool], TensealPeer | PeerUnavailableError] = {}
+
+    @property
+    def backend(self) -> Backend:
+        return registry.get(self.plan.device)
 
     def keys(self, parameters: ParameterSet, *, galois: bool = False) -> Keys:
         """Keys with or without the power-of-two Galois keys; the larger set serves both."""
