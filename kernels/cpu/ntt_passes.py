@@ -1,4 +1,4 @@
-"""The negacyclic transforms as passes over memory: a radix-4, -8 or -16 pass, and the six stages of 64 neighbours.
+"""The negacyclic transforms as passes over memory: radix 4, radix 8, and the last six stages of 64 neighbours.
 
 Stage s (0 first, forwards) has 2^s blocks of N/2^s residues; block i meets the twiddle at 2^s + i of the bit-reversed
 powers of psi. A pass does the stages of one block that need its residues a power of two apart, eight neighbours
