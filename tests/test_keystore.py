@@ -116,8 +116,7 @@ def test_every_truncation_and_an_extra_byte_are_refused(saved: Path) -> None:
     ("offset", "value"),
     [
         (8, b"\x02"),  # version
-        (9, b"\x02"),  # another kind
-        (9, b"\x03"),
+        (9, b"\x03"),  # kind
         (10, b"\x02"),  # key derivation
         (11, b"\x02"),  # cipher
         (12, b"\x00"),  # log2 N
