@@ -14,6 +14,7 @@ from hecore.kernels.cpu.cache import inner, kernel
 from hecore.kernels.cpu.elements import (
     ONE,
     PLAIN,
+    SQUARE,
     N,
     V,
     canonical,
@@ -22,17 +23,21 @@ from hecore.kernels.cpu.elements import (
     multiply_element,
     multiply_one_plus,
     multiply_plain,
+    multiply_plain_fetching,
     multiply_single,
+    multiply_square_fetching,
+    multiply_two_singles,
     normalise,
     point_rows,
     product,
     scatter,
     split_canonical,
-    square_element,
+    square_plain,
+    square_square_fetching,
     subtract_if_not_below,
     zero,
 )
-from hecore.kernels.cpu.vector import DIGIT_MASK, LANES, add, borrow, load, low_digit, poke, prefetch, splat, store, sub
+from hecore.kernels.cpu.vector import DIGIT_MASK, LANES, add, borrow, load, low_digit, poke, splat, store, sub
 
 _MASK = np.uint64(DIGIT_MASK)
 
@@ -165,14 +170,6 @@ def export_limbs(limbs, a, context, length, kind, first, last, scratch):
                 digits_to_limbs(limbs, g * LANES + k, flat[k:], LANES, digits)
 
 
-@inner
-def prefetch_group(array, g):
-    """Fetch the rows of lane group g ahead of their use: a gather touches lines too far apart for the hardware."""
-    start = array.ctypes.data + g * LANES * array.shape[1] * 8
-    for line in range(0, LANES * array.shape[1] * 8, 64):
-        prefetch(start + line)
-
-
 @kernel
 def multiply_arrays(out, a, b, same, context, length, kind, first, last, scratch):
     """out = a*b row by row; `same` marks b as a, which a squaring serves."""
@@ -182,16 +179,19 @@ def multiply_arrays(out, a, b, same, context, length, kind, first, last, scratch
     for g in range(first, last):
         point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
         gather(x, rows, a.shape[1])
-        if g + 1 < last:
-            prefetch_group(a, g + 1)
-            prefetch_group(b, g + 1)
-            prefetch_group(out, g + 1)
-        if same:
-            square_element(x, x, c, length, kind, w)
+        after = 8 * (g + 1) * LANES * a.shape[1]  # a gather touches lines too far apart for the hardware to foresee
+        next_a, next_b, next_out = a.ctypes.data + after, b.ctypes.data + after, out.ctypes.data + after
+        if same and kind == SQUARE:
+            square_square_fetching(x, x, c, length, w, next_a, next_out)
+        elif same:
+            square_plain(x, x, c, length, w)
         else:
             point_rows(rows, b.ctypes.data, b.shape[1], g * LANES, b.shape[0], b.ctypes.data)
             gather(y, rows, b.shape[1])
-            multiply_element(x, x, y, c, length, kind, w)
+            if kind == SQUARE:
+                multiply_square_fetching(x, x, y, c, length, w, next_a, next_b, next_out)
+            else:
+                multiply_plain_fetching(x, x, y, c, length, w, next_a, next_b, next_out)
         point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, length, 7))
         scatter(x, rows, out.shape[1])
 
@@ -258,12 +258,12 @@ def reduce_arrays(out, a, constants, context, length, part, first, last, scratch
 def lift_arrays(out, a_p, a_q, constants, context_p, context_q, context, length, part, first, last, scratch):
     """p^2 and q^2 -> n^2 by the idempotents: x = a_p*E_p + a_q*E_q, E_p = 1 mod p^2 and 0 mod q^2.
 
-    a_p leaves Montgomery form as an integer below p^2 < R_n: a single; constants = E_p*R_n^2 and E_q*R_n^2.
+    a_p leaves Montgomery form as an integer below p^2, a single, for p^2 + q^2 < R_n; constants = E_p*R_n^2, E_q*R_n^2.
     """
     top = max(length, part)
     base = scratch.ctypes.data
     c, w, rows = context.ctypes.data, work(base, top), rows_at(base, top)
-    x, y, t = slot(base, top, 0), slot(base, top, 2), slot(base, top, 4)
+    x, y = slot(base, top, 0), slot(base, top, 2)
     parts = slot(base, top, 5)
     integer = slot(base, top, 1)
     zero(parts, 2 * length)
@@ -275,7 +275,7 @@ def lift_arrays(out, a_p, a_q, constants, context_p, context_q, context, length,
             gather(x, rows, a.shape[1])
             canonical(integer, x, ch.ctypes.data, part, 1, w)
             copy(parts + h * length * V, integer, min(length, 2 * part))
-        combine_singles(y, parts, constants.ctypes.data, 2, length, c, length, t, w)
+        multiply_two_singles(y, parts, parts + length * V, constants.ctypes.data, c, length, w)
         point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, top, 7))
         scatter(y, rows, out.shape[1])
 

@@ -100,6 +100,14 @@ class Context:
         """The root's own constants: x0 and x1 are residues modulo n in the same Montgomery form."""
         return make_context(Modulus(self.root), self.length)
 
+    @cached_property
+    def single_constants(self) -> Vectors:
+        """k0, n and the bias as `single` reads them: a line, then L words each, not one vector a digit."""
+        columns = self.constants.reshape(-1, LANES)[: 1 + 2 * self.length, 0]
+        out = empty_vectors(1 + -(-2 * self.length // LANES))
+        out[0], out[LANES : LANES + 2 * self.length] = columns[0], columns[1:]
+        return out
+
     def element(self, value: int) -> list[int]:
         """The digits of value mod the modulus: x, or x0 then x1 of x0 + x1*n."""
         value %= self.value

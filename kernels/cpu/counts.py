@@ -38,6 +38,10 @@ def multiply_one_plus(length: int) -> int:
     return multiply_plain(length) + 6 * length**2 + length
 
 
+def multiply_two_singles(length: int) -> int:
+    return 12 * length**2 + 2 * length
+
+
 def export(length: int) -> int:
     """Out of Montgomery form modulo a square, and x0 + x1*n as one integer."""
     return multiply_single(length) + 2 * length**2
@@ -82,7 +86,7 @@ def encrypt_own(key_bits: int, window: int) -> int:
     """Both halves by fixed base with full-length exponents, the lift, and the encoding."""
     n, p = digits_for(key_bits), digits_for(key_bits // 2)
     halves = 2 * (fixed_base(p, key_bits // 2, window) + export(p))
-    return halves + _combine(2, n) + multiply_one_plus(n)
+    return halves + multiply_two_singles(n) + multiply_one_plus(n)
 
 
 def decrypt(key_bits: int) -> int:

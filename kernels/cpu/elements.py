@@ -56,6 +56,10 @@ _two2, _two_from2, _two_plus2 = (
     make(2)
     for make in (primitives.make_multiply_two, primitives.make_multiply_two_from, primitives.make_multiply_two_plus)
 )
+_fetching2, _fetching4 = primitives.make_multiply_fetching(2), primitives.make_multiply_fetching(4)
+_from_fetching2, _from_fetching4, _two_fetching2 = (
+    primitives.make_multiply_from_fetching(rows, pairs) for rows, pairs in ((2, 1), (4, 1), (2, 2))
+)
 _product2 = primitives.make_product(2)
 
 
@@ -134,6 +138,17 @@ def normalise(destination, columns, count):
         c = carry(t)
 
 
+@inner
+def double(destination, x, count):
+    """2x for digits x < R/2."""
+    k = splat(np.uint64(0))
+    for j in range(count):
+        t = load(x, j)
+        t = add(add(t, t), k)
+        store(destination, j, low_digit(t))
+        k = carry(t)
+
+
 @shared(3)
 def subtract_if_not_below(x, n, count):
     """x <- x - n where x >= n, else x, without a branch; digits in, digits out."""
@@ -171,9 +186,9 @@ def multiply_from(acc, out, plus, minus, a, b, n, k0, length):
         _from2(acc, out, plus, minus, a, b, n, k0, length)
 
 
-@shared(9)
-def multiply_two(acc, out, a, b, c, d, n, k0, length):
-    _two2(acc, out, a, b, c, d, n, k0, length)
+@shared(10)
+def multiply_two(acc, out, a, b, c, d, n, k0, m, length):
+    _two2(acc, out, a, b, c, d, n, k0, m, length)
 
 
 @shared(11)
@@ -221,12 +236,7 @@ def square_square(r, x, c, length, w):
     size = length * V
     low, m, twice = w + 2 * size, w + 3 * size, w + 4 * size
     square(w, low, x, N(c), c, m, length)
-    k = splat(np.uint64(0))
-    for j in range(length):
-        t = load(x + size, j)
-        t = add(add(t, t), k)
-        store(twice, j, low_digit(t))
-        k = carry(t)
+    double(twice, x + size, length)
     multiply_from(w, r + size, BIAS(c, length), m, x, twice, N(c), c, length)
     copy(r, low, length)
 
@@ -244,13 +254,26 @@ def multiply_single(r, s, y, c, length, w):
     copy(r, low, length)
 
 
+@shared(7)
+def multiply_two_singles(r, s, t, y, c, length, w):
+    """r <- (s*y + t*z)/R modulo n^2 for singles s + t < R and elements y, z with components below n, z behind y.
+
+    Six half-size products: the two share their reductions. Components stay below (s + t)*n/R + n + 2 < 2n.
+    """
+    size = length * V
+    z, low, m = y + 2 * size, w + 2 * size, w + 3 * size
+    multiply_two(w, low, s, y, t, z, N(c), c, m, length)
+    multiply_two_from(w, r + size, BIAS(c, length), m, s, y + size, t, z + size, N(c), c, length)
+    copy(r, low, length)
+
+
 @shared(6)
 def multiply_one_plus(r, x, u, c, length, w):
     """r <- x * (1 + u*n) modulo n^2, for an integer u < R: only x1 changes, by u*x0 modulo n."""
     size = length * V
     factor = w + 5 * size
     multiply_plain(factor, u, R2(c, length), c, length, w)  # u*R mod n
-    multiply_two(w, r + size, factor, x, R1(c, length), x + size, N(c), c, length)
+    multiply_two(w, r + size, factor, x, R1(c, length), x + size, N(c), c, w + 3 * size, length)
     copy(r, x, length)
 
 
@@ -385,6 +408,39 @@ def square_element(r, x, c, length, kind, w):
         square_plain(r, x, c, length, w)
     else:
         square_square(r, x, c, length, w)
+
+
+# -- products of arrays: as above, and the next group's lines are asked for on the way -------------------------------
+
+
+@shared(9)
+def multiply_plain_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
+    if four_rows(length):
+        _fetching4(w, r, x, y, N(c), c, next_a, next_b, next_out, length)
+    else:
+        _fetching2(w, r, x, y, N(c), c, next_a, next_b, next_out, length)
+
+
+@shared(9)
+def multiply_square_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
+    size = length * V
+    low, m, bias = w + 2 * size, w + 3 * size, BIAS(c, length)
+    multiply(w, low, x, y, N(c), c, m, length)
+    _two_fetching2(w, r + size, bias, m, x, y + size, x + size, y, N(c), c, next_a, next_b, next_out, length)
+    copy(r, low, length)
+
+
+@shared(7)
+def square_square_fetching(r, x, c, length, w, next_a, next_out):
+    size = length * V
+    low, m, bias, twice = w + 2 * size, w + 3 * size, BIAS(c, length), w + 4 * size
+    square(w, low, x, N(c), c, m, length)
+    double(twice, x + size, length)
+    if four_rows(length):
+        _from_fetching4(w, r + size, bias, m, x, twice, x, twice, N(c), c, next_a, next_a, next_out, length)
+    else:
+        _from_fetching2(w, r + size, bias, m, x, twice, x, twice, N(c), c, next_a, next_a, next_out, length)
+    copy(r, low, length)
 
 
 # -- lanes <-> rows of element-major memory ------------------------------------------------------------------

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hecore.arith.integers import gcd, invert, powmod
 from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
 from hecore.errors import NotInvertibleError, ParameterError
-from hecore.kernels.cpu import batch, lookup, power
+from hecore.kernels.cpu import batch, lookup, power, single
 from hecore.kernels.cpu.context import Context, empty_rows, empty_vectors, scratch_vectors
 from hecore.kernels.cpu.elements import PLAIN
 from hecore.kernels.cpu.vector import DIGIT_BITS, IFMA, LANES
@@ -112,12 +112,23 @@ class Engine:
         return out
 
     def multiply(self, context: Context, a: Rows, b: Rows) -> Rows:
+        if 0 < len(a) <= single.FEW and context.length in single.LENGTHS and context.kind != PLAIN:
+            return self._multiply_few(context, a, b)
         same = a is b
         if not (a.flags.c_contiguous and b.flags.c_contiguous):  # kernels take the row length for the row step
             a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
         out = empty_rows(len(a), context.row_words)
         arguments = (out, a, b, same, context.constants, context.length, context.kind)
         self._run(batch.multiply_arrays, len(a), context.length, *arguments)
+        return out
+
+    def _multiply_few(self, context: Context, a: Rows, b: Rows) -> Rows:
+        count = len(a)
+        if count > 1 and not (a.flags.c_contiguous and b.flags.c_contiguous):
+            a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+        out = np.empty((count, context.row_words), dtype=np.uint64)
+        scratch = scratch_vectors(context.length)  # single.py needs 3*L + 7 words of these 8*L
+        single.multiply_few(out, a, b, context.single_constants, context.length, count, scratch)
         return out
 
     def encode(self, context: Context, messages: Limbs, times: Rows | None) -> Rows:

@@ -119,7 +119,7 @@ def fermat_powers(out, a, index, bits, weights, context, length, first, last, sc
         scaled_single(t, table + size, x, c, length, w)
         multiply_plain(g, weight + (entries - 1) * size, quotients + (entries - 1) * size, c, length, w)
         for k in range(entries - 2, 1, -1):
-            multiply_two(w, g, weight + k * size, quotients + k * size, g, x, N(c), c, length)
+            multiply_two(w, g, weight + k * size, quotients + k * size, g, x, N(c), c, w + 3 * size, length)
         multiply_plain(g, g, x, c, length, w)
         for j in range(length):
             store(g, j, add(load(g, j), load(c1, j)))

@@ -22,7 +22,7 @@ from hecore.kernels.cpu.montgomery import (
     emit_sum_of_products,
     i64,
 )
-from hecore.kernels.cpu.vector import emit_load, emit_mul_hi, emit_mul_lo
+from hecore.kernels.cpu.vector import emit_load, emit_mul_hi, emit_mul_lo, emit_prefetch
 
 _P = types.intp
 
@@ -80,16 +80,16 @@ def make_multiply_from(rows: int) -> Any:
 
 
 def make_multiply_two(rows: int) -> Any:
-    """multiply_two(acc, out, a, b, c, d, n, k0, L): out <- (a*b + c*d + m*n)/R."""
+    """multiply_two(acc, out, a, b, c, d, n, k0, m, L): out <- (a*b + c*d + m*n)/R, m kept."""
 
-    def emit(b: Any, acc: Any, out: Any, a: Any, other: Any, c: Any, d: Any, n: Any, k0: Any, length: Any) -> None:
-        emit_sum_of_products(b, rows, acc, [(a, other), (c, d)], n, k0, None, length, Tail(b, out, length))
+    def emit(b: Any, acc: Any, out: Any, a: Any, o: Any, c: Any, d: Any, n: Any, k0: Any, m: Any, length: Any) -> None:
+        emit_sum_of_products(b, rows, acc, [(a, o), (c, d)], n, k0, m, length, Tail(b, out, length))
 
     @intrinsic
     def multiply_two(
-        _t: Any, acc: Any, out: Any, a: Any, other: Any, c: Any, d: Any, n: Any, k0: Any, length: Any
+        _t: Any, acc: Any, out: Any, a: Any, o: Any, c: Any, d: Any, n: Any, k0: Any, m: Any, length: Any
     ) -> Any:
-        return statement(9), primitive(emit)
+        return statement(10), primitive(emit)
 
     return multiply_two
 
@@ -110,6 +110,88 @@ def make_multiply_two_from(rows: int) -> Any:
         return statement(11), primitive(emit)
 
     return multiply_two_from
+
+
+def _fetching(b: ir.IRBuilder, rows: int, lines: int, wanted: list[Value]) -> Callable[[Value], None]:
+    """Asks for `lines` cache lines a row from each address, the last to write: what the next call will want.
+
+    A few lines a pass: all at once they would fill the buffers for misses and hold up everything behind them.
+    """
+
+    def fetch(row: Value) -> None:
+        first = b.mul(row, i64(64 * lines))
+        for at, address in enumerate(wanted):
+            for line in range(lines * rows):
+                emit_prefetch(b, b.add(b.add(address, first), i64(64 * line)), write=at == len(wanted) - 1)
+
+    return fetch
+
+
+def make_multiply_fetching(rows: int) -> Any:
+    """multiply with three more addresses before L, of L lines each (`_fetching`); m is not kept."""
+
+    def emit(b: Any, acc: Any, out: Any, pair: Any, n: Any, k0: Any, wanted: Any, length: Any) -> None:
+        fetch = _fetching(b, rows, 1, wanted)
+        emit_sum_of_products(b, rows, acc, [pair], n, k0, None, length, Tail(b, out, length), beside=fetch)
+
+    @intrinsic
+    def fetching(
+        _t: Any,
+        acc: Any,
+        out: Any,
+        a: Any,
+        o: Any,
+        n: Any,
+        k0: Any,
+        next_a: Any,
+        next_b: Any,
+        next_out: Any,
+        length: Any,
+    ) -> Any:
+        def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
+            emit(b, v[0], v[1], (v[2], v[3]), v[4], v[5], v[6:9], v[9])
+            return context.get_dummy_value()
+
+        return statement(10), codegen
+
+    return fetching
+
+
+def make_multiply_from_fetching(rows: int, pairs: int) -> Any:
+    """multiply_from (one pair: c and d are not looked at) or multiply_two_from, likewise for 2L lines each."""
+
+    def emit(
+        b: Any, acc: Any, out: Any, plus: Any, minus: Any, o: Any, n: Any, k0: Any, wanted: Any, length: Any
+    ) -> None:
+        begin, tail = difference(b, plus, minus), Tail(b, out, length)
+        fetch = _fetching(b, rows, 2, wanted)
+        emit_sum_of_products(b, rows, acc, o, n, k0, None, length, tail, begin=begin, beside=fetch)
+
+    @intrinsic
+    def fetching(
+        _t: Any,
+        acc: Any,
+        out: Any,
+        plus: Any,
+        minus: Any,
+        a: Any,
+        o: Any,
+        c: Any,
+        d: Any,
+        n: Any,
+        k0: Any,
+        next_a: Any,
+        next_b: Any,
+        next_out: Any,
+        length: Any,
+    ) -> Any:
+        def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
+            emit(b, v[0], v[1], v[2], v[3], [(v[4], v[5]), (v[6], v[7])][:pairs], v[8], v[9], v[10:13], v[13])
+            return context.get_dummy_value()
+
+        return statement(14), codegen
+
+    return fetching
 
 
 def make_multiply_plus(rows: int, *, doubled: bool = False) -> Any:

@@ -270,15 +270,9 @@ def poke(_typing: Any, address: Any, value: Any) -> Any:
     return types.void(types.intp, types.uint64), codegen
 
 
-@intrinsic
-def prefetch(_typing: Any, address: Any) -> Any:
+def emit_prefetch(b: ir.IRBuilder, address: Any, *, write: bool = False) -> None:
     """Ask for the cache line at `address`, which need not exist; public addresses only."""
-
-    def codegen(context: Any, b: ir.IRBuilder, _signature: Any, args: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
-        hint = [ir.Constant(I32, value) for value in (0, 2, 1)]  # read, into the second level, data
-        b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0"), [b.inttoptr(args[0], byte), *hint])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), codegen
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+    hint = [ir.Constant(I32, value) for value in (int(write), 2, 1)]  # into the second level, data
+    b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0"), [b.inttoptr(address, byte), *hint])

@@ -26,9 +26,12 @@ def primitive(name: str, rows: int) -> Any:
         7: lambda a, b, c, d, e, g, h: f(a, b, c, d, e, g, h),
         8: lambda a, b, c, d, e, g, h, i: f(a, b, c, d, e, g, h, i),
         9: lambda a, b, c, d, e, g, h, i, j: f(a, b, c, d, e, g, h, i, j),
+        10: lambda a, b, c, d, e, g, h, i, j, k: f(a, b, c, d, e, g, h, i, j, k),
         11: lambda a, b, c, d, e, g, h, i, j, k, m: f(a, b, c, d, e, g, h, i, j, k, m),
     }
-    arguments = {"product": 4, "square": 7, "multiply": 8}.get(name, 11 if "two" in name and "_two_" in name else 9)
+    arguments = {"product": 4, "square": 7, "multiply": 8, "multiply_two": 10}.get(
+        name, 11 if "two" in name and "_two_" in name else 9
+    )
     call = inner(wrappers[arguments])
     return lambda *values: call(*(x if isinstance(x, int) else x.ctypes.data for x in values))
 
@@ -121,9 +124,12 @@ def test_multiply_two(length: int, fill: int | None) -> None:
             packed = [pack(x, length) for x in (a, b, c, d, [n])]
             between = [] if fill is None else [plus, pack([minus], length)]
             name = "multiply_two" if fill is None else "multiply_two_from"
-            primitive(name, 2)(acc, out, *between, *packed, factor(n, radix), length)
-            totals = [start + w * x + y * z for w, x, y, z in zip(a, b, c, d, strict=True)]
-            assert digits(out, 0, length) == [quotient_of(total, n, radix)[1] for total in totals]
+            m = [garbage(length)] if fill is None else []
+            primitive(name, 2)(acc, out, *between, *packed, factor(n, radix), *m, length)
+            expected = [quotient_of(start + w * x + y * z, n, radix) for w, x, y, z in zip(a, b, c, d, strict=True)]
+            assert digits(out, 0, length) == [value for _, value in expected]
+            if m:
+                assert digits(m[0], 0, length) == [value for value, _ in expected]
 
 
 PLUS = [(*shape, name) for shape in SHAPES if shape[0] > shape[1] for name in ("multiply_plus", "multiply_twice_plus")]
