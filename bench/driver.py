@@ -28,6 +28,7 @@ ARGUMENTS = [
     "-c",
     os.devnull,
     f"--rootdir={HERE}",
+    "--noconftest",  # pytest looks for one below the current folder, too; the tests' own takes our environment away
     "--import-mode=importlib",
     "-p",
     "no:cacheprovider",

@@ -13,7 +13,7 @@ from typing import Any
 
 # Read by the thread pools of the peers (sf-heu's yacl, OpenMP), of NumPy's BLAS and of hecore when they start.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "YACL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "HECORE_THREADS")
-PACKAGES = ("numpy", "numba", "llvmlite", "gmpy2", "phe", "sf-heu", "pytest-benchmark")
+PACKAGES = ("numpy", "numba", "llvmlite", "gmpy2", "zstandard", "phe", "sf-heu", "tenseal", "pytest-benchmark")
 FLAGS = ("avx2", "bmi2", "adx", "avx512f", "avx512ifma", "avx512vl", "avx512vbmi", "neon", "asimd", "sve")
 
 

@@ -55,6 +55,7 @@ def test_rows_beside_the_peer(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     run = results.load(path)
     assert run.peers[PEER] == "0.3.18"
+    assert "1 thread" in run.machine["device"]
     for row in run.rows:
         assert len(row.rivals) == 1, row.absent
         assert row.rivals[0].name in (PEER, SEAL)
