@@ -176,6 +176,8 @@ class PlainMatrix:
         if self.values.ndim != 2 or self.values.size == 0:
             raise ShapeError(f"cannot make a plain matrix of shape {self.values.shape}: (rows, columns)")
         self.values.setflags(write=False)
+        self.row_sum = public_bound(np.abs(self.values).sum(axis=1))
+        """At least the sum of magnitudes in each row: a power of two."""
         self._transposed: PlainMatrix | None = None
         self._blocks: dict[tuple[int, int], list[list[LinearTransform]]] = {}
 
@@ -229,14 +231,13 @@ def multiply_matrix(matrix: PlainMatrix, x: EncryptedTensor) -> EncryptedTensor:
     if x.padding is None:
         x = x.without_padding()  # elsewhere the matrix has zeros
     result = Layout((rows,), slots)
+    bound = None if x.ciphertext.bound is None else x.ciphertext.bound * matrix.row_sum
     chunks = []
     for transforms in matrix.blocks(layout.period, slots):
         chunk = _transform(x.ciphertext, transforms)
         if result.period < layout.period:
-            bound = chunk.bound
             chunk = rotation.inner_sum(chunk, layout.period // result.period, result.period, periodic=True)
-            chunk = replace(chunk, bound=bound)  # a row's sum, of which each slot had a part
-        chunks.append(chunk)
+        chunks.append(replace(chunk, bound=bound))
     ciphertext = join_chunks(chunks)
     return replace(
         x, ciphertext=ciphertext, layout=result, dtype=np.result_type(x.dtype, matrix.values.dtype), padding=0.0

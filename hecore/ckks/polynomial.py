@@ -10,9 +10,9 @@ is at one level and at one scale before anything is relinearized or rescaled, so
 number of products. k = 2^(n/2) keeps powers and products in balance; terms that would come a level too late are split
 on below k.
 
-Scales are exact by choice of constants (an idea of Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT 2021): where
-p is wanted at scale s and level l, its terms are at scale s*q at level l+1, q the modulus that goes: c_i*B_i by encoding
-c_i at s*q / scale(B_i), q_m*B_m by evaluating q_m at scale s*q / scale(B_m). Nothing is corrected afterwards.
+Scales are exact by choice of constants (an idea of Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT 2021):
+where p is wanted at scale s and level l, its terms are at scale s*q at level l+1, q the modulus that goes: c_i*B_i by
+encoding c_i at s*q / scale(B_i), q_m*B_m by evaluating q_m at scale s*q / scale(B_m). Nothing is corrected afterwards.
 """
 
 from __future__ import annotations

@@ -43,4 +43,6 @@ class Refusals:
         return self
 
     def __setitem__(self, key: object, value: object) -> NoReturn:
-        raise OperandTypeError("cannot assign into an encrypted tensor: tensors are immutable; use concatenate or stack")
+        raise OperandTypeError(
+            "cannot assign into an encrypted tensor: tensors are immutable; use concatenate or stack"
+        )

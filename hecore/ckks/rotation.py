@@ -89,7 +89,7 @@ def _contract(terms: Mapping[int, Ciphertext], at: int, node: Walks) -> Cipherte
     """The sum of all terms at this node and beyond, each rotated by the steps between."""
     slots = next(iter(terms.values())).parameters.slots
     beyond = [(step, _contract(terms, (at + step) % slots, further)) for step, further in node.further.items()]
-    own = terms.get(at)
+    own = terms[at] if node.ends else None
     if not beyond:
         assert own is not None, "walks end at terms"
         return own
@@ -158,15 +158,21 @@ def _with(total: Ciphertext | None, covered: int, a: Ciphertext) -> Ciphertext:
 # -- keys and walks ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass
 class Walks:
-    """Walks from one place, as a tree: the next steps, and where they go on."""
+    """Walks from one place, as a tree: the next steps, and where they go on. `ends`: one of them ends here.
+
+    Another walk may pass through the place where one ends, by other steps: what is wanted there counts once.
+    """
 
     further: dict[int, Walks] = field(default_factory=dict)
+    ends: bool = False
 
     def add(self, steps: Sequence[int]) -> None:
         if steps:
             self.further.setdefault(steps[0], Walks()).add(steps[1:])
+        else:
+            self.ends = True
 
 
 def _walks(a: Ciphertext, steps: Iterable[int]) -> Walks:
@@ -187,7 +193,7 @@ def _walk(keys: GaloisKeys, step: int) -> list[int]:
         if rest & 1:
             digit = 2 - (rest & 3)
             rest -= digit
-            walk.append(digit * power)
+            walk.append(digit * power % slots)
         rest, power = rest >> 1, power << 1
     if not all(keys.has_step(s) for s in walk):
         keys.for_step(step)  # raises: names the key that is missing

@@ -331,10 +331,14 @@ class EncryptedTensor(Refusals):
     # -- bytes ---------------------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """The compact wire form: see `hecore.ckks.wire`. Slots without a value are cleared first."""
+        """The compact wire form: see `hecore.ckks.wire`.
+
+        Slots without a value are cleared where `padding` is known. Where it is not (after `x - x.sum()` they hold the
+        sum), whoever decrypts could read them: `without_padding` clears them for one level.
+        """
         from hecore.ckks import wire
 
-        return wire.tensor_to_bytes(self.without_padding())
+        return wire.tensor_to_bytes(self)
 
     @staticmethod
     def from_bytes(data: bytes, keys: Parameters | PublicKey | EvaluationKeys) -> EncryptedTensor:

@@ -49,6 +49,7 @@ _SEEDED, _BOUNDED = 1, 2
 _RELINEARIZATION, _EVALUATION_KEYS = 2, 4
 _TABLES = (SecurityTable.GUIDELINES_2024, SecurityTable.STANDARD_2018)
 _DTYPES = (np.dtype(np.float64), np.dtype(np.complex128))
+_PADDED = 128  # slots without a value hold what depends on encrypted values, not zeros
 _PARAMETERS_HEAD = struct.Struct("<BBBHHHI")  # version, table, log2 N, moduli, special, digit primes, secret weight
 _CIPHERTEXT_HEAD = struct.Struct(f"<BBBH{FINGERPRINT_BYTES}sd")  # version, flags, components, level, …, noise
 
@@ -363,10 +364,13 @@ def ciphertext_from_bytes(data: Bytes, keys: KeyMaterial) -> Ciphertext:
 
 
 def tensor_to_bytes(tensor: EncryptedTensor) -> bytes:
-    """The wire form of a tensor, without evaluation keys."""
+    """The wire form of a tensor, without evaluation keys. Slots without a value are cleared where they are known."""
     if tensor.dtype not in _DTYPES:
         raise SerializationError(f"cannot write a tensor of {tensor.dtype}: float64 or complex128")
-    head = pack_u8(_DTYPES.index(tensor.dtype)) + _pack_shape(tensor.layout.shape)
+    unknown = tensor.padding is None
+    if not unknown:
+        tensor = tensor.without_padding()
+    head = pack_u8(_DTYPES.index(tensor.dtype) | _PADDED * unknown) + _pack_shape(tensor.layout.shape)
     parts = [head, *_pack_ciphertext(tensor.ciphertext)]
     return write_frame(Kind.CKKS_TENSOR, tensor.ciphertext.key_id.hex(), *parts)
 
@@ -380,7 +384,7 @@ def tensor_from_bytes(data: Bytes, keys: KeyMaterial) -> EncryptedTensor:
     reader.finish()
     try:
         layout = Layout(shape, ciphertext.parameters.slots)
-        return EncryptedTensor(ciphertext, layout, _DTYPES[dtype])
+        return EncryptedTensor(ciphertext, layout, _DTYPES[dtype & ~_PADDED], None if dtype & _PADDED else 0.0)
     except (HecoreError, IndexError):
         raise SerializationError(f"cannot read a tensor of shape {shape} in ciphertexts {ciphertext.shape}") from None
 
