@@ -147,8 +147,8 @@ class PlainTensor:
             array = np.array(values)
         except (ValueError, RecursionError) as error:
             raise ForeignBytesError("cannot read the tensor: it is no JSON of rectangular nested lists") from error
-        if array.dtype.kind not in "if":
-            raise ForeignBytesError("cannot read the tensor: its elements are not all numbers of 64 bits")
+        if array.dtype.kind not in "if" or not np.isfinite(array).all():
+            raise ForeignBytesError("cannot read the tensor: its elements are not all finite numbers of 64 bits")
         return cls(array, dtype=dtype)
 
     def serialize(self) -> bytes:
