@@ -215,7 +215,10 @@ def test_other_keys_and_parameters_are_refused(keys: Keys) -> None:
 
 
 def test_the_error_is_no_larger_than_the_peers() -> None:
-    """TenSEAL at its own standard parameters: root mean square and largest error over 16 vectors of 4096 values."""
+    """TenSEAL at its own standard parameters, 16 vectors of 4096 values each.
+
+    Equal but for chance: the root mean squares of 65536 errors differ by about 1 %, the quantiles by about 3 %.
+    """
     import tenseal
 
     context = tenseal.context(tenseal.SCHEME_TYPE.CKKS, 8192, coeff_mod_bit_sizes=[60, 40, 40, 60])
@@ -225,10 +228,13 @@ def test_the_error_is_no_larger_than_the_peers() -> None:
     theirs = np.array([tenseal.ckks_vector(context, row).decrypt() for row in values]) - values
     ours = keys.secret_key.decrypt(keys.public_key.encrypt(values)) - values
     symmetric = keys.secret_key.decrypt(keys.secret_key.encrypt(values)) - values
-    their_size = np.sqrt((theirs**2).mean())
-    assert np.sqrt((ours**2).mean()) < 1.03 * their_size  # equal but for chance: 65536 errors
-    assert np.abs(ours).max() < 1.2 * np.abs(theirs).max()
-    assert np.sqrt((symmetric**2).mean()) < 0.5 * their_size
+
+    def size(errors: np.ndarray[Any, Any]) -> float:
+        return float(np.sqrt((errors**2).mean()))
+
+    assert size(ours) < 1.08 * size(theirs)
+    assert np.quantile(np.abs(ours), 0.999) < 1.2 * np.quantile(np.abs(theirs), 0.999)
+    assert size(symmetric) < 0.5 * size(theirs)
 
 
 def test_transforms_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
