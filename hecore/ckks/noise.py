@@ -85,7 +85,8 @@ def fresh_symmetric(parameters: Parameters) -> float:
 def fresh_public(parameters: Parameters) -> float:
     """The error of (b, a)*u + (e_0, e_1), for b = -a*s + e: e*u + e_0 + e_1*s.
 
-    Under special primes of product P it is divided by P, and a rounding (1, s) * uniform comes in its place.
+    Under special primes of product P it is divided by P, and a rounding (1, s) * uniform comes in its place: what is
+    rounded is a sample of ring learning with errors, indistinguishable from uniform.
     """
     degree, secret = parameters.ring_degree, secret_norm(parameters)
     error, ephemeral = tail(degree, ERROR_VARIANCE), tail(degree, _TERNARY_VARIANCE)
