@@ -279,7 +279,7 @@ class CpuRing:
     def _backward(self, out: Words, a: PolynomialArray, positions: tuple[int, ...]) -> None:
         """The coefficients of a's residues at `positions`, to rows 0, 1, … of each polynomial of `out`."""
         rows, degree = ring_steps.backward_rows(a.basis, positions, a.size, out.shape[1]), a.basis.ring_degree
-        fixed = (out.ctypes.data, a.data.ctypes.data, rows.table, degree, *ntt_rows.plan_of(degree))
+        fixed = (out, a.data, rows.table, degree, *ntt_rows.plan_of(degree))
         self._workers.run(len(rows.table), lambda first, last: ntt_rows.transform_rows(*fixed, first, last))
 
     def _digit_sources(self, a: PolynomialArray, digits: Sequence[tuple[int, int]]) -> Words:

@@ -30,7 +30,7 @@ def transform(
     """
     degree = basis.ring_degree
     job = _job(basis, data.size // (len(basis) * degree), inverse, one_lane)
-    fixed = (out.ctypes.data, data.ctypes.data, job.rows, degree, *plan_of(degree))
+    fixed = (out, data, job.rows, degree, *plan_of(degree))
     workers.run(len(job.rows), lambda first, last: transform_rows(*fixed, first, last))
 
 

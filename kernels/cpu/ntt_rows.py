@@ -45,8 +45,12 @@ def call_row(
 
 
 @kernel
-def transform_rows(target, source, rows, degree, passes, plan, first, last):
-    """Rows (target offset, source offset, tables, function); offsets in bytes from the addresses given."""
+def transform_rows(out, data, rows, degree, passes, plan, first, last):
+    """Rows (target offset, source offset, tables, function) of two arrays, which may be the same; offsets in bytes.
+
+    Arrays, not addresses: Python takes longer to find an address than a small transform takes.
+    """
+    target, source = out.ctypes.data, data.ctypes.data
     for r in range(first, last):
         place, begin = target + public(rows[r, 0]), source + public(rows[r, 1])
         call_row(public(rows[r, 3]), place, begin, degree, passes, plan, public(rows[r, 2]))
