@@ -36,7 +36,8 @@ def test_import_hecore_loads_nothing_heavy(checkout: Path) -> None:
 
 
 def test_a_platform_that_cannot_fork(checkout: Path) -> None:
-    statement = "import os\ndel os.fork, os.register_at_fork\nimport hecore.paillier.pool, hecore.backends.registry, hecore.ring.prng"
+    modules = "hecore.paillier.pool, hecore.backends.registry, hecore.ring.prng"
+    statement = f"import os\ndel os.fork, os.register_at_fork\nimport {modules}"
     assert "hecore" in loaded_by(statement, checkout)
 
 

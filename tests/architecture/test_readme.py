@@ -1,4 +1,4 @@
-"""What the README shows runs and prints what its comments say."""
+"""What the README and the page on choosing a scheme show runs and prints what its comments say."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[2] / "README.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+ROOT = Path(__file__).resolve().parents[2]
+README, CHOOSING = ROOT / "README.md", ROOT / "docs" / "choosing-a-scheme.md"
+EXAMPLES = [
+    example
+    for page in (README, CHOOSING)
+    for example in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+]
 SHELL_EXAMPLES = re.findall(r"```sh\n(.*?)```", README.read_text(), flags=re.DOTALL)
 
 
@@ -50,4 +55,4 @@ def test_shell_example(tmp_path: Path, checkout: Path) -> None:
 
 
 def test_there_is_an_example_for_each_kind_of_user() -> None:
-    assert (len(EXAMPLES), len(SHELL_EXAMPLES)) == (4, 1)
+    assert (len(EXAMPLES), len(SHELL_EXAMPLES)) == (8, 1)
