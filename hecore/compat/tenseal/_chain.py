@@ -92,6 +92,7 @@ def scales(parameters: Parameters, top: Scale) -> tuple[Scale, ...]:
     return tuple(out[::-1])
 
 
+@lru_cache(maxsize=256)
 def as_scale(value: float) -> Scale:
     """A positive finite scale. Raises ScaleError."""
     try:

@@ -168,6 +168,8 @@ def as_array(tensor: Any, dtype: str) -> Array:
     """A fresh contiguous array of float64 or int64. Raises OperandTypeError, ParameterError."""
     _check_dtype(dtype)
     try:
+        if dtype == "float" and isinstance(tensor, list) and tensor and type(tensor[0]) in (float, int):
+            return np.array(tensor, dtype=np.float64)  # told its dtype, NumPy reads a long list once and not twice
         values = np.asarray(tensor)
         if values.dtype.kind == "c" or (dtype == "int" and not _fits_int64(values)):
             raise OperandTypeError("input isn't a well structured tensor")

@@ -105,6 +105,8 @@ def _chunk_sizes(size: int, slots: int) -> tuple[int, ...]:
 
 def _replicated(values: Floats, slots: int) -> Floats:
     """(chunks, slots): each chunk of values repeated to the last slot."""
+    if values.size <= slots:
+        return np.resize(values, (1, slots))
     return np.stack([np.resize(values[i : i + slots], slots) for i in range(0, values.size, slots)])
 
 
@@ -161,8 +163,10 @@ def polynomial(a: VectorData, coefficients: list[float]) -> VectorData:
 def _plain_operand(a: VectorData, values: Floats, verb: str) -> Floats:
     if values.size != a.size:
         raise ShapeError(f"can't {verb} vectors of different sizes: {a.size} and {values.size}")
-    offsets = np.cumsum((0, *a.sizes))
     slots = a.context.parameters.slots
+    if len(a.sizes) == 1:
+        return np.resize(values, (1, slots))
+    offsets = np.cumsum((0, *a.sizes))
     return np.stack([np.resize(values[i : i + n], slots) for i, n in zip(offsets, a.sizes, strict=False)])
 
 
