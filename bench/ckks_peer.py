@@ -29,10 +29,13 @@ def load(module: str = "tenseal") -> Any:
 
 
 class TensealPeer:
-    """A TenSEAL context of one parameter set; `symmetric` encrypts with the secret key, in full size all the same."""
+    """A TenSEAL context of one parameter set; `symmetric` encrypts with the secret key, in full size all the same.
 
-    def __init__(self, parameters: ParameterSet, *, symmetric: bool = False) -> None:
-        self.module = load()
+    `module` "hecore.compat.tenseal" makes the same calls to hecore's drop-in.
+    """
+
+    def __init__(self, parameters: ParameterSet, *, symmetric: bool = False, module: str = "tenseal") -> None:
+        self.module = load(module)
         start = time.perf_counter()
         kinds = self.module.ENCRYPTION_TYPE
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from hecore.bench import ckks_drop_in as drop_in
 from hecore.bench import ckks_linear as linear
 from hecore.bench import ckks_scheme as scheme
 from hecore.bench import ckks_wire as wire
@@ -66,6 +67,16 @@ SUITES: dict[str, tuple[Operation, ...]] = {
     "matrix": (Operation(linear.matvec_128x128, (MAIN,)), Operation(linear.matvec_784x64, (MAIN,))),
     "polynomial": (Operation(linear.polynomial_7, (DEEP,)),),
     "convolution": (Operation(linear.convolution, (MAIN,)),),
+    "drop_in": tuple(
+        Operation(build, (MAIN,))
+        for build in (
+            drop_in.drop_in_encrypt,
+            drop_in.drop_in_decrypt,
+            drop_in.drop_in_multiply,
+            drop_in.drop_in_dot,
+            drop_in.drop_in_matvec_128x128,
+        )
+    ),
     "wire": (Operation(wire.serialise), Operation(wire.deserialise)),
 }
 
