@@ -7,6 +7,8 @@ sums wait in memory that stays in the first-level cache. Two rows of y (the comp
 
 from __future__ import annotations
 
+import numpy as np
+
 from hecore.kernels.cpu.cache import inner, kernel
 from hecore.kernels.cpu.ring_pointwise import prime_of, row_of
 from hecore.kernels.cpu.ring_words import (
@@ -44,6 +46,13 @@ def _make_accumulate(left_factor, add_product, reduce, columns):
             store(place, 2, sums[2])
 
     @inner
+    def renew(place, count, c):
+        """Reduce `count` waiting sums."""
+        for _ in range(count):
+            store_sums(place, (left_factor(reduce(load_sums(place), c), c), zero(), zero()))
+            place += size
+
+    @inner
     def one(out, addresses, y, step, count, terms, vectors, prime, waiting):
         """x_j at addresses[j], y_j at y + j*step; `waiting` is memory for SUMS vectors."""
         c, nothing = constants_at(prime), (zero(), zero(), zero())
@@ -52,11 +61,11 @@ def _make_accumulate(left_factor, add_product, reduce, columns):
                 store(out, i, zero())
         for start in range(0, vectors, CHUNK):
             for group in range(0, count, GROUP):
-                stop, place = min(count, group + GROUP), waiting
-                for i in range(start, min(vectors, start + CHUNK)):
+                stop, end, place = min(count, group + GROUP), min(vectors, start + CHUNK), waiting
+                if group and group % terms == 0:
+                    renew(waiting, end - start, c)
+                for i in range(start, end):
                     sums = load_sums(place) if group else nothing
-                    if group and group % terms == 0:
-                        sums = left_factor(reduce(sums, c), c), zero(), zero()
                     for j in range(group, stop):
                         sums = add_product(sums, left_factor(load(public(addresses[j]), i), c), load(y + j * step, i))
                     if stop < count:
@@ -75,13 +84,12 @@ def _make_accumulate(left_factor, add_product, reduce, columns):
                 store(other, i, zero())
         for start in range(0, vectors, CHUNK):
             for group in range(0, count, GROUP):
-                stop, place = min(count, group + GROUP), waiting
-                for i in range(start, min(vectors, start + CHUNK)):
+                stop, end, place = min(count, group + GROUP), min(vectors, start + CHUNK), waiting
+                if group and group % terms == 0:
+                    renew(waiting, 2 * (end - start), c)
+                for i in range(start, end):
                     sums = load_sums(place) if group else nothing
                     sums_more = load_sums(place + size) if group else nothing
-                    if group and group % terms == 0:
-                        sums = left_factor(reduce(sums, c), c), zero(), zero()
-                        sums_more = left_factor(reduce(sums_more, c), c), zero(), zero()
                     for j in range(group, stop):
                         x = left_factor(load(public(addresses[j]), i), c)
                         sums = add_product(sums, x, load(y + j * step, i))
@@ -134,5 +142,5 @@ def multiply_accumulate(out, a, b, left, right, count, together, terms, constant
         for j in range(count):
             addresses[j] = x + j * step
         narrow, prime = public(constants[position, KIND]) == NARROW, prime_of(constants, position)
-        limit, vectors, waiting = public(terms[position]), degree // LANES, scratch.ctypes.data
+        limit, vectors, waiting = public(terms[position]), degree // LANES, np.intp(scratch.ctypes.data)
         accumulate(place, other, addresses, y, more, step, count, limit, vectors, narrow, prime, waiting)

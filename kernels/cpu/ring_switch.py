@@ -7,11 +7,20 @@ in a table of `steps`, one a residue (`ring_steps.py`); all of it is public.
 
 from __future__ import annotations
 
+import numpy as np
+
 from hecore.kernels.cpu.cache import inner, kernel
 from hecore.kernels.cpu.ntt_rows import call_row
 from hecore.kernels.cpu.ring_accumulate import SUMS, accumulate
 from hecore.kernels.cpu.ring_convert import narrow_sum, narrow_words, wide_sum, wide_words
-from hecore.kernels.cpu.ring_pointwise import narrow_divide, prime_of, row_of, wide_divide
+from hecore.kernels.cpu.ring_pointwise import (
+    narrow_add_multiple,
+    narrow_divide,
+    prime_of,
+    row_of,
+    wide_add_multiple,
+    wide_divide,
+)
 from hecore.kernels.cpu.ring_words import (
     FACTOR,
     KIND,
@@ -108,14 +117,15 @@ def scratch_size(digits: int, degree: int) -> int:
 
 @kernel
 def switch_digits(
-    out, values, rows, steps, keys, components, passes, plan, terms, constants, addresses, scratch, first, last
+    out, values, rows, steps, keys, passes, plan, terms, constants, addresses, scratch, first, last
 ):
-    """out[B, c] = sum over digits j of digit j (as in `raise_digits`) times keys[c*d + j]: (B*components, k', N).
+    """out[B, c] = sum over digits j of digit j (as in `raise_digits`) times polynomial j from keys[c]: (B*c, k', N).
 
-    Unit u is prime u // B and polynomial u % B: what belongs to one prime, tables and keys, stays near. `scratch` holds
-    the digits of one unit and waiting sums, `addresses` where each digit lies.
+    keys: the address of the first of d polynomials (k', N) for each component of each key, an even number for each key
+    or a single one. Unit u is prime u // B and polynomial u % B: what belongs to one prime, tables and keys, stays
+    near. `scratch` holds the digits of one unit and waiting sums, `addresses` where each digit lies.
     """
-    degree, width = out.shape[2], out.shape[1]
+    degree, width, components = out.shape[2], out.shape[1], keys.shape[0]
     batch, digits, vectors = values.shape[0], addresses.shape[0], degree // LANES
     step, waiting = width * degree * 8, scratch.ctypes.data + digits * (degree * 8 + PADDING)
     for unit in range(first, last):
@@ -131,22 +141,36 @@ def switch_digits(
         prime, limit = prime_of(constants, position), public(terms[position])
         narrow = public(constants[position, KIND]) == NARROW
         for c in range(0, components, 2):
-            place, y = row_of(out, polynomial * components + c, position), row_of(keys, c * digits, position)
-            other, more = place + step if c + 1 < components else 0, y + digits * step
+            place, y = row_of(out, polynomial * components + c, position), public(keys[c]) + position * degree * 8
+            other, more = 0, 0
+            if c + 1 < components:
+                other, more = place + step, public(keys[c + 1]) + position * degree * 8
             accumulate(place, other, addresses, y, more, step, digits, limit, vectors, narrow, prime, waiting)
 
 
 @kernel
-def divide_rows(out, a, rows, steps, factors, passes, plan, constants, scratch, first, last):
-    """out = (a - r) * factor for each prime, r made by its step from `rows`; units as in `switch_digits`."""
+def divide_rows(out, a, rows, steps, factors, passes, plan, constants, plus, added, plus_factors, scratch, first, last):
+    """out = (a - r) * factor for each prime, r made by its step from `rows`; units as in `switch_digits`.
+
+    To the first added[1] of each added[0] polynomials the next one of `plus`, times its own factor, is added; none
+    where added[1] is 0.
+    """
     degree, batch = out.shape[2], out.shape[0]
-    rest, vectors = scratch.ctypes.data, degree // LANES
+    rest, vectors, components, some = scratch.ctypes.data, degree // LANES, public(added[0]), public(added[1])
     for unit in range(first, last):
         position, polynomial = unit // batch, unit % batch
         make_row(rest, row_of(rows, polynomial, 0), steps, position, degree, passes, plan)
         x, place = row_of(a, polynomial, position), row_of(out, polynomial, position)
         factor, prime = factors.ctypes.data + position * FACTOR * 8, prime_of(constants, position)
-        if public(constants[position, KIND]) == NARROW:
+        narrow = public(constants[position, KIND]) == NARROW
+        if narrow:
             narrow_divide(place, x, rest, factor, vectors, prime)
         else:
             wide_divide(place, x, rest, factor, vectors, prime)
+        if polynomial % components < some:
+            y = row_of(plus, polynomial // components * some + polynomial % components, position)
+            factor = plus_factors.ctypes.data + position * FACTOR * 8
+            if narrow:
+                narrow_add_multiple(place, y, factor, vectors, prime)
+            else:
+                wide_add_multiple(place, y, factor, vectors, prime)

@@ -117,9 +117,15 @@ class State:
     stack: int = 0
     frame: str = "rsp"  # a new name after an alignment of the stack pointer
     indexed: int = PUBLIC  # what was stored into the frame at a computed place
+    base: int | None = None  # the stack pointer that rbp keeps, before an alignment
 
     def copy(self) -> State:
-        return State(dict(self.levels), dict(self.symbols), dict(self.cells), self.stack, self.frame, self.indexed)
+        levels, symbols, cells = dict(self.levels), dict(self.symbols), dict(self.cells)
+        return State(levels, symbols, cells, self.stack, self.frame, self.indexed, self.base)
+
+    def in_frame(self, register: str | None) -> bool:
+        """Whether an address from this register lies on the stack."""
+        return register == "rsp" or (register == "rbp" and self.base is not None)
 
     def level(self, name: str | None) -> int:
         return PUBLIC if name is None else self.levels.get(name, PUBLIC)
@@ -132,6 +138,8 @@ class State:
             changed = True
         if other.indexed > self.indexed:
             self.indexed, changed = other.indexed, True
+        if self.base != other.base:
+            self.base, changed = None, changed or self.base is not None
         assert (self.stack, self.frame) == (other.stack, other.frame), "one stack depth for every way to a place"
         return changed
 
@@ -282,6 +290,8 @@ class Analysis:
                     self._report(function, "address", i)
         if name.startswith("j"):
             return self._jump(function, i, s)
+        if operands and operands[-1].register == "rbp" and not _COMPARE_ONLY.fullmatch(name):
+            s.base = s.stack if name.startswith("movq") and operands[0].register == "rsp" else None
         if name.startswith("call"):
             self._call(function, operands[0], s, depth=0)
         elif name.startswith("push"):
@@ -466,10 +476,11 @@ class Analysis:
     def _touched(operand: Operand, s: State, width: int) -> list[tuple[str, int]] | None:
         """The stack cells of an operand in the frame; None for other memory."""
         assert operand.displacement is not None
-        if operand.base != "rsp":
+        if not s.in_frame(operand.base):
             return None
-        start = s.stack + operand.displacement
-        return [(s.frame, offset) for offset in range(start // 8 * 8, start + width, 8)]
+        frame, start = (s.frame, s.stack) if operand.base == "rsp" else ("rsp", s.base or 0)
+        start += operand.displacement
+        return [(frame, offset) for offset in range(start // 8 * 8, start + width, 8)]
 
     def _read(self, operand: Operand, s: State) -> int:
         if operand.register:
@@ -477,7 +488,7 @@ class Analysis:
         constant = s.symbols.get(operand.base or "", "").startswith((".LCPI", ".LJTI"))
         if not operand.memory or operand.base == "rip" or operand.displacement is None or constant:
             return PUBLIC
-        if operand.base == "rsp":
+        if s.in_frame(operand.base):
             if operand.index:
                 return max([s.indexed, *s.cells.values()])
             cells = self._touched(operand, s, 8) or []
@@ -488,7 +499,7 @@ class Analysis:
     def _write(self, operand: Operand, level: int, s: State, width: int | None = None) -> None:
         if operand.register:
             s.levels[operand.register] = level
-        elif operand.memory and operand.base == "rsp":
+        elif operand.memory and s.in_frame(operand.base):
             if operand.index:
                 s.indexed = max(s.indexed, level)
                 return
