@@ -44,9 +44,10 @@ def operations(suites: tuple[str, ...]) -> dict[str, Build]:
 
 def jobs(plan: Plan) -> list[Job]:
     """Sizes outermost, so that a key serves all rows of its size in turn."""
+    chosen = operations(plan.suites)
     bench = Workbench(plan)
     return [
         Job(name, str(bits), partial(build, bench, bits), insecure=bits < SECURE_KEY_BITS)
         for bits in plan.key_bits
-        for name, build in operations(plan.suites).items()
+        for name, build in chosen.items()
     ]
