@@ -145,6 +145,17 @@ class CpuRing:
             self._rows(ring_pointwise.signed_permute, out, a.data, element, constants)
         return self._like(a, out, ntt=a.ntt)
 
+    def automorphism_sum(self, a: PolynomialArray, elements: Sequence[int]) -> PolynomialArray:
+        checks.check_automorphism_sum(self, a, elements)
+        outer, terms, components = a.shape[:-2], a.shape[-2], a.shape[-1]
+        size = math.prod(outer)
+        starts = np.arange(size * terms * components, dtype=np.intp).reshape(size, terms, components)[:, 0].ravel()
+        tables = ring_tables.permutations(a.basis.ring_degree, tuple(elements))
+        out, constants = self._empty(size * components, a.basis), ring_tables.basis_constants(a.basis)
+        step = components if terms > 1 else 0
+        self._rows(ring_pointwise.permute_sum, out, a.data, starts, step, *tables, constants)
+        return PolynomialArray(self, a.basis, (*outer, components), True, out)
+
     # -- residues ----------------------------------------------------------------------------------------
 
     def residue_add(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
@@ -201,15 +212,18 @@ class CpuRing:
         self._convert(out, a.data, a.basis, 0, target, range(len(target)), exact=exact)
         return PolynomialArray(self, target, a.shape, False, out)
 
-    def divide_round(self, a: PolynomialArray, count: int) -> PolynomialArray:
-        checks.check_division(self, a, count)
+    def divide_round(self, a: PolynomialArray, count: int, *, plus: PolynomialArray | None = None) -> PolynomialArray:
+        checks.check_division(self, a, count, plus)
         kept = len(a.basis) - count
         remaining, dropped = a.basis.prefix(kept), a.basis.take(range(kept, len(a.basis)))
         rows, start = a.data, kept
         if a.ntt or count > 1:
             rows, start = self._empty_rows(a.size, count + (count > 1), a.basis), 0
         if a.ntt:
-            self._backward(rows, a, tuple(range(kept, len(a.basis))))
+            if plus is not None and len(plus.basis) > kept:
+                self._backward(rows, self._tail_with_multiple(a, plus, dropped), tuple(range(count)))
+            else:
+                self._backward(rows, a, tuple(range(kept, len(a.basis))))
         if count > 1:
             source, at = (rows, 0) if a.ntt else (a.data, kept)
             self._cofactors(rows, 0, source, at, ring_tables.conversion(dropped, remaining), exact=True)
@@ -217,12 +231,30 @@ class CpuRing:
         steps = ring_steps.division_steps(remaining, dropped, start, a.ntt)
         factors, constants = ring_tables.division(remaining, dropped), ring_tables.basis_constants(remaining)
         fixed = (out, a.data, rows, steps.table, factors, *ntt_rows.plan_of(degree), constants)
+        added = np.array([1, 0] if plus is None else [a.shape[-1], plus.shape[-1]])
+        more, multiples = a.data, factors
+        if plus is not None:
+            more, multiples = plus.data, ring_tables.reciprocals(remaining, plus.basis.moduli[kept:])  # R / P
 
         def task(first: int, last: int) -> None:
-            ring_switch.divide_rows(*fixed, scratch_vectors(degree // LANES), first, last)
+            ring_switch.divide_rows(*fixed, more, added, multiples, scratch_vectors(degree // LANES), first, last)
 
         self._workers.run(a.size * kept, task)
         return PolynomialArray(self, remaining, a.shape, a.ntt, out)
+
+    def _tail_with_multiple(self, a: PolynomialArray, plus: PolynomialArray, dropped: RnsBasis) -> PolynomialArray:
+        """The residues of a + R*plus modulo `dropped`, the last moduli of a; R is the product of those `plus` lacks."""
+        kept, width, components = len(a.basis) - len(dropped), len(plus.basis), plus.shape[-1]
+        tail = self._empty(a.size, dropped)
+        np.copyto(tail, a.data[:, kept:])
+        some = self.ring_moduli(plus, range(kept, width))
+        product = a.basis.take(range(width, len(a.basis))).product
+        scaled = self.residue_scale(some, some.basis.residues(product))
+        place = tail.reshape(-1, a.shape[-1], *tail.shape[1:])[:, :components, : width - kept]
+        rows = np.ascontiguousarray(place).reshape(scaled.data.shape)
+        own = PolynomialArray(self, some.basis, plus.shape, True, rows)
+        place[:] = self.residue_add(own, scaled).data.reshape(place.shape)
+        return PolynomialArray(self, dropped, a.shape, True, tail)
 
     def decompose(self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis) -> PolynomialArray:
         checks.check_digits(self, a, digits, special)
@@ -235,14 +267,20 @@ class CpuRing:
         return PolynomialArray(self, whole, (*a.shape, count), True, out)
 
     def decompose_mul_accumulate(
-        self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis, b: PolynomialArray
+        self,
+        a: PolynomialArray,
+        digits: Sequence[tuple[int, int]],
+        special: RnsBasis,
+        b: PolynomialArray | Sequence[PolynomialArray],
     ) -> PolynomialArray:
-        components = checks.check_switch(self, a, digits, special, b)
-        whole, degree, count = b.basis, b.basis.ring_degree, len(digits)
+        keys, shape = checks.check_switch(self, a, digits, special, b)
+        whole, degree, count, components = keys[0].basis, special.ring_degree, len(digits), keys[0].shape[0]
+        step = count * len(whole) * degree * 8
+        starts = np.array([key.data.ctypes.data + c * step for key in keys for c in range(components)], dtype=np.intp)
         steps = ring_steps.digit_steps(a.basis, tuple(digits), special)
-        rows, out = self._digit_sources(a, digits), self._empty(a.size * components, whole)
+        rows, out = self._digit_sources(a, digits), self._empty(a.size * len(starts), whole)
         terms, constants = ring_tables.terms(whole), ring_tables.basis_constants(whole)
-        fixed = (out, a.data, rows, steps.table, b.data, components, *ntt_rows.plan_of(degree), terms, constants)
+        fixed = (out, a.data, rows, steps.table, starts, *ntt_rows.plan_of(degree), terms, constants)
 
         def task(first: int, last: int) -> None:
             addresses = np.empty(count, dtype=np.intp)
@@ -250,7 +288,7 @@ class CpuRing:
             ring_switch.switch_digits(*fixed, addresses, scratch, first, last)
 
         self._workers.run(a.size * len(whole), task)
-        return PolynomialArray(self, whole, (*a.shape, components), True, out)
+        return PolynomialArray(self, whole, (*a.shape, *shape), True, out)
 
     # -- kernels -----------------------------------------------------------------------------------------
 

@@ -111,6 +111,14 @@ class ReferenceRing:
             out[..., j] = a.data[..., i] * (-1) ** turns
         return self._reduced(out, a)
 
+    def automorphism_sum(self, a: PolynomialArray, elements: Sequence[int]) -> PolynomialArray:
+        checks.check_automorphism_sum(self, a, elements)
+        out = np.zeros((), dtype=object)
+        for j, element in enumerate(elements):
+            term = a.data[..., j if a.shape[-2] > 1 else 0, :, :, :]
+            out = out + term[..., galois_permutation(a.basis.ring_degree, element)]
+        return self._reduced(out, a)
+
     # -- residues ----------------------------------------------------------------------------------------
 
     def residue_add(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
@@ -160,8 +168,10 @@ class ReferenceRing:
         checks.check_conversion(self, a, target)
         return self._ring(_convert(a.data, a.basis, target, exact=exact), target, ntt=False)
 
-    def divide_round(self, a: PolynomialArray, count: int) -> PolynomialArray:
-        checks.check_division(self, a, count)
+    def divide_round(self, a: PolynomialArray, count: int, *, plus: PolynomialArray | None = None) -> PolynomialArray:
+        checks.check_division(self, a, count, plus)
+        if plus is not None:
+            a = self._with_multiple(a, plus)
         kept = len(a.basis) - count
         remaining, dropped = a.basis.prefix(kept), a.basis.take(range(kept, len(a.basis)))
         coefficients = _coefficients(a)
@@ -182,12 +192,27 @@ class ReferenceRing:
             raised.append(digit)
         return self.ntt(self._ring(np.stack(raised, axis=-3), whole, ntt=False))
 
+    def _with_multiple(self, a: PolynomialArray, plus: PolynomialArray) -> PolynomialArray:
+        """a + R*plus, R the product of the moduli that `plus` lacks."""
+        width, components = len(plus.basis), plus.shape[-1]
+        product = a.basis.take(range(width, len(a.basis))).product
+        data = a.data.copy()
+        data[..., :components, :width, :] += product * plus.data
+        return self._reduced(data, a)
+
     def decompose_mul_accumulate(
-        self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis, b: PolynomialArray
+        self,
+        a: PolynomialArray,
+        digits: Sequence[tuple[int, int]],
+        special: RnsBasis,
+        b: PolynomialArray | Sequence[PolynomialArray],
     ) -> PolynomialArray:
-        checks.check_switch(self, a, digits, special, b)
+        keys, shape = checks.check_switch(self, a, digits, special, b)
         raised = self.decompose(a, digits, special)
-        return self.residue_mul_accumulate(self.ring_reshape(raised, (*a.shape, 1, len(digits))), b)
+        rows = self.ring_reshape(raised, (*a.shape, 1, len(digits)))
+        found = [self.residue_mul_accumulate(rows, key).data for key in keys]
+        out = np.stack(found, axis=-4)
+        return self._ring(out.reshape(*a.shape, *shape, *out.shape[-2:]), keys[0].basis, ntt=True)
 
     def _ring(self, data: Integers, basis: RnsBasis, ntt: bool) -> PolynomialArray:
         return PolynomialArray(self, basis, data.shape[:-2], ntt, data)

@@ -120,6 +120,17 @@ def check_element(a: PolynomialArray, element: int) -> None:
         raise ParameterError(f"cannot apply Galois element {element}: odd, from 1 to {2 * a.basis.ring_degree - 1}")
 
 
+def check_automorphism_sum(backend: RingBackend, a: PolynomialArray, elements: Sequence[int]) -> None:
+    """(*S, m, c), transformed, and m >= 1 elements, or any number for m = 1."""
+    check_domain(backend, a, ntt=True)
+    for element in elements:
+        check_element(a, element)
+    if a.ndim < 2 or not elements or a.shape[-2] not in (1, len(elements)):
+        raise ShapeError(
+            f"cannot sum polynomials of shape {a.shape} under {len(elements)} automorphisms: (…, 1 or as many, c)"
+        )
+
+
 def check_words(words: Words, basis: RnsBasis) -> tuple[int, ...]:
     """uint64 (*S, k, N), each residue below its modulus; returns S."""
     _check_dtype(words, np.dtype(np.uint64), "residues")
@@ -196,12 +207,21 @@ def check_conversion(backend: RingBackend, a: PolynomialArray, target: RnsBasis)
         raise ParameterError(f"cannot convert from {len(a.basis)} moduli: at most {MAX_CONVERTED}")
 
 
-def check_division(backend: RingBackend, a: PolynomialArray, count: int) -> None:
-    """1 <= count < the number of moduli, and at most 255."""
+def check_division(backend: RingBackend, a: PolynomialArray, count: int, plus: PolynomialArray | None = None) -> None:
+    """1 <= count < the number of moduli, and at most 255; `plus` over enough of the first ones, not too many of it."""
     check_owned(backend, a)
     if not 0 < count < len(a.basis) or count > MAX_CONVERTED:
         most = min(MAX_CONVERTED, len(a.basis) - 1)
         raise ParameterError(f"cannot divide by {count} of {len(a.basis)} moduli: from 1 to {most}")
+    if plus is None:
+        return
+    check_domain(backend, a, ntt=True)
+    check_domain(backend, plus, ntt=True)
+    width = len(plus.basis)
+    if not len(a.basis) - count <= width < len(a.basis) or plus.basis.moduli != a.basis.moduli[:width]:
+        raise ParameterError(f"cannot add polynomials over {describe(plus.basis)}: not the first moduli that remain")
+    if not a.shape or not plus.shape or plus.shape[:-1] != a.shape[:-1] or plus.shape[-1] > a.shape[-1]:
+        raise ShapeError(f"cannot add polynomials of shape {plus.shape} to {a.shape}: the first of the last axis")
 
 
 def check_digits(
@@ -217,17 +237,31 @@ def check_digits(
 
 
 def check_switch(
-    backend: RingBackend, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis, b: PolynomialArray
-) -> int:
-    """As `check_digits`, and `b` (c, len(digits)) over the joined basis, transformed; returns c."""
+    backend: RingBackend,
+    a: PolynomialArray,
+    digits: Sequence[tuple[int, int]],
+    special: RnsBasis,
+    b: PolynomialArray | Sequence[PolynomialArray],
+) -> tuple[list[PolynomialArray], tuple[int, ...]]:
+    """As `check_digits`, and each b (c, len(digits)) over the joined basis, transformed.
+
+    Returns them as a list, and the axes that they add to a's: (c,), or (n, c) for a sequence.
+    """
     check_digits(backend, a, digits, special)
-    check_domain(backend, b, ntt=True)
-    if b.ndim != 2 or b.shape[1] != len(digits):
-        raise ShapeError(f"cannot use keys of shape {b.shape} with {len(digits)} digits: (components, {len(digits)})")
-    moduli = b.basis.moduli
-    if b.basis.ring_degree != special.ring_degree or moduli != a.basis.moduli + special.moduli:
-        raise ParameterError(f"cannot use keys over {describe(b.basis)}: they must be over the digits' moduli")
-    return b.shape[0]
+    keys = [b] if isinstance(b, PolynomialArray) else list(b)
+    if not keys:
+        raise ShapeError("cannot switch with no keys: at least one")
+    for key in keys:
+        check_domain(backend, key, ntt=True)
+        if key.ndim != 2 or key.shape[1] != len(digits) or key.shape != keys[0].shape:
+            raise ShapeError(
+                f"cannot use keys of shape {key.shape} with {len(digits)} digits: (components, {len(digits)}), "
+                "all alike"
+            )
+        if key.basis.ring_degree != special.ring_degree or key.basis.moduli != a.basis.moduli + special.moduli:
+            raise ParameterError(f"cannot use keys over {describe(key.basis)}: they must be over the digits' moduli")
+    components = keys[0].shape[0]
+    return keys, (components,) if isinstance(b, PolynomialArray) else (len(keys), components)
 
 
 def check_degree(a: PolynomialArray, target: RnsBasis) -> None:

@@ -107,6 +107,12 @@ class RingBackend(Protocol):
     def automorphism(self, a: PolynomialArray, element: int) -> PolynomialArray:
         """X -> X^element for an odd element in [1, 2N), in either domain (`arith.rns.galois_permutation`)."""
 
+    def automorphism_sum(self, a: PolynomialArray, elements: Sequence[int]) -> PolynomialArray:
+        """sum_j a[…, j, :] under X -> X^elements[j]: (*S, m, c), transformed, to (*S, c); m may be 1 for all elements.
+
+        At least one element.
+        """
+
     # -- residues ----------------------------------------------------------------------------------------
 
     def residue_add(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
@@ -151,12 +157,17 @@ class RingBackend(Protocol):
         exactly: v = 1 where x > (q_0-1)/2, else 0.
         """
 
-    def divide_round(self, a: PolynomialArray, count: int) -> PolynomialArray:
+    def divide_round(self, a: PolynomialArray, count: int, *, plus: PolynomialArray | None = None) -> PolynomialArray:
         """Divide by the product P of the last `count` moduli, rounding, and drop them: rescaling and mod-down.
 
         out = (a - r) * P^-1 modulo each remaining prime, r = base_convert of a's last `count` residues, exact: the
         representative of a mod P in about [-P/2, P/2]. For count = 1 it is in [-(P-1)/2, (P-1)/2] exactly. Takes and
         gives either domain, the same; transforms only what must be.
+
+        `plus`: what is divided is a + R*plus. It is over the first moduli of a, at least those that remain but not all,
+        and R is the product of the others (so that R*plus is zero modulo them): where all others are divided away,
+        `plus` is what is added to the result. Both are transformed; a is (*S, c), plus (*S, j), added to the first
+        j <= c.
         """
 
     def decompose(self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis) -> PolynomialArray:
@@ -169,11 +180,16 @@ class RingBackend(Protocol):
         """
 
     def decompose_mul_accumulate(
-        self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis, b: PolynomialArray
+        self,
+        a: PolynomialArray,
+        digits: Sequence[tuple[int, int]],
+        special: RnsBasis,
+        b: PolynomialArray | Sequence[PolynomialArray],
     ) -> PolynomialArray:
         """Key switching before the division: (*S) and b (c, len(digits)) over a.basis.join(special) -> (*S, c).
 
         out[…, i] = sum_j digit_j * b[i, j], with the digits of `decompose`, which are never stored. All transformed.
+        A sequence of n >= 1 such b, of one shape, gives (*S, n, c): the digits are made once for all of them.
         """
 
 

@@ -151,6 +151,7 @@ def _ring_results(backend: RingBackend, basis: RnsBasis) -> Iterator[tuple[str, 
     yield "intt", backend.ring_download(backend.intt(a))
     yield "automorphism", backend.ring_download(backend.automorphism(a, 5))
     yield "automorphism (coefficients)", backend.ring_download(backend.automorphism(coefficients, 5))
+    yield "automorphism_sum", backend.ring_download(backend.automorphism_sum(a, [5, 2 * basis.ring_degree - 1]))
     yield "residue_add", backend.ring_download(backend.residue_add(a, b))
     yield "residue_sub", backend.ring_download(backend.residue_sub(a, b))
     yield "residue_negate", backend.ring_download(backend.residue_negate(a))
@@ -163,11 +164,16 @@ def _ring_results(backend: RingBackend, basis: RnsBasis) -> Iterator[tuple[str, 
         yield "base_convert", backend.ring_download(backend.base_convert(coefficients, special, exact=exact))
     for count in (1, 2):
         yield "divide_round", backend.ring_download(backend.divide_round(c, count))
+    for kept in (3, 4):
+        plus = backend.ring_moduli(backend.ring_take(c, np.array([[1], [2]])), range(kept))
+        yield "divide_round (plus)", backend.ring_download(backend.divide_round(c, 2, plus=plus))
     for digits in ([(0, 1), (1, 2), (2, 3)], [(0, 2), (2, 3)]):
         yield "decompose", backend.ring_download(backend.decompose(a, digits, special))
         keys = backend.ring_take(c, np.arange(2 * len(digits)).reshape(2, -1) % 4)
         switched = backend.decompose_mul_accumulate(a, digits, special, keys)
         yield "decompose_mul_accumulate", backend.ring_download(switched)
+        switched = backend.decompose_mul_accumulate(a, digits, special, [keys, keys])
+        yield "decompose_mul_accumulate (two)", backend.ring_download(switched)
 
 
 def _polynomials(label: str, basis: RnsBasis) -> NDArray[np.uint64]:

@@ -112,11 +112,20 @@ def _make_rows(left_factor, add_product, reduce, times):
             difference = less(add(sub(load(a, i), load(rest, i)), c[0]), c[0])
             store(out, i, times(difference, f, c))
 
-    return tensor_row, scale_row, divide_row
+    @inner
+    def add_multiple(out, a, factor, vectors, prime):
+        """out + a * factor, to `out`."""
+        c, f = constants_at(prime), factor_at(factor)
+        for i in range(vectors):
+            store(out, i, less(add(load(out, i), times(load(a, i), f, c)), c[0]))
+
+    return tensor_row, scale_row, divide_row, add_multiple
 
 
-_narrow_tensor, _narrow_scale, narrow_divide = _make_rows(narrow_left, narrow_add, narrow_reduce, narrow_times)
-_wide_tensor, _wide_scale, wide_divide = _make_rows(wide_left, wide_add, wide_reduce, wide_times)
+_narrow_tensor, _narrow_scale, narrow_divide, narrow_add_multiple = _make_rows(
+    narrow_left, narrow_add, narrow_reduce, narrow_times
+)
+_wide_tensor, _wide_scale, wide_divide, wide_add_multiple = _make_rows(wide_left, wide_add, wide_reduce, wide_times)
 
 
 @kernel
@@ -161,6 +170,24 @@ def permute(out, a, sources, patterns, first, last):
         x, target = row_of(a, row // k, row % k), row_of(out, row // k, row % k)
         for i in range(vectors):
             store(target, i, permute_lanes(load(x, public(sources[i, 0])), load(orders, public(sources[i, 1]))))
+
+
+@kernel
+def permute_sum(out, a, starts, step, sources, patterns, constants, first, last):
+    """out[p] = sum over j of a[starts[p] + j*step] as `permute` moves it by sources[j]: (m, N/LANES, 2)."""
+    k, degree, count = out.shape[1], out.shape[2], sources.shape[0]
+    orders = patterns.ctypes.data
+    for row in range(first, last):
+        polynomial, position = row // k, row % k
+        target, q = row_of(out, polynomial, position), splat(constants[position, Q])
+        x, stride = row_of(a, public(starts[polynomial]), position), step * k * degree * 8
+        for i in range(degree // LANES):
+            total = permute_lanes(load(x, public(sources[0, i, 0])), load(orders, public(sources[0, i, 1])))
+            for j in range(1, count):
+                y = x + j * stride
+                term = permute_lanes(load(y, public(sources[j, i, 0])), load(orders, public(sources[j, i, 1])))
+                total = less(add(total, term), q)
+            store(target, i, total)
 
 
 @kernel

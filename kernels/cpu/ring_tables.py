@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -151,6 +152,22 @@ def limb_factors(basis: RnsBasis) -> Words:
 def division(kept: RnsBasis, dropped: RnsBasis) -> Words:
     """(k, 3): the inverse of the product of `dropped` modulo each prime of `kept`, as a constant factor."""
     return factors([invert(dropped.product % q, q) for q in kept.moduli], kept)
+
+
+@lru_cache(maxsize=1024)
+def reciprocals(kept: RnsBasis, moduli: tuple[int, ...]) -> Words:
+    """(k, 3): the inverse of the product of `moduli`, maybe of none, modulo each prime of `kept`."""
+    return factors([invert(math.prod(moduli) % q, q) for q in kept.moduli], kept)
+
+
+@lru_cache(maxsize=256)
+def permutations(ring_degree: int, elements: tuple[int, ...]) -> tuple[NDArray[np.intp], Words]:
+    """`permutation` by each of several elements: sources (m, N/LANES, 2), and the patterns of all."""
+    found = [permutation(ring_degree, element) for element in elements]
+    offsets = np.cumsum([0] + [len(patterns) for _, patterns in found[:-1]])
+    sources = np.stack([own + [0, offset] for (own, _), offset in zip(found, offsets, strict=True)])
+    sources.setflags(write=False)
+    return sources, np.concatenate([patterns for _, patterns in found])
 
 
 @lru_cache(maxsize=256)

@@ -207,6 +207,36 @@ def test_decompose_mul_accumulate(
     lab.same(out, expected, whole, (*shape, components), ntt=True)
 
 
+def test_digits_serve_several_keys(lab: RingLab) -> None:
+    basis, extra = basis_named("61-+40+40", 16), basis_named("60+45", 16)
+    whole, digits = basis.join(extra), [(0, 2), (2, 3)]
+    a = lab.up(lab.words(basis, (3,)), basis)
+    for components in (1, 2, 3):
+        keys = [lab.up(lab.words(whole, (components, 2), label), whole) for label in "bcd"]
+        alone = [lab.backend.ring_download(lab.backend.decompose_mul_accumulate(a, digits, extra, k)) for k in keys]
+        together = lab.backend.decompose_mul_accumulate(a, digits, extra, keys)
+        lab.same(together, np.stack(alone, axis=1), whole, (3, 3, components), ntt=True)
+
+
+@pytest.mark.parametrize("name", ["60+40+40+60", "61-+50-+61-+51+50-+30"])
+@pytest.mark.parametrize("components", [1, 2, 3])
+def test_divide_round_of_a_sum(lab: RingLab, name: str, components: int) -> None:
+    """a + R*plus, R the product of the moduli that `plus` lacks."""
+    basis = basis_named(name, 32)
+    a = lab.up(lab.words(basis, (2, 3)), basis)
+    for count in range(1, len(basis)):
+        for width in range(len(basis) - count, len(basis)):
+            part = basis.prefix(width)
+            words = lab.words(part, (2, components), "b")
+            factor = basis.product // part.product
+            whole = np.zeros((2, 3, len(basis), 32), dtype=object)
+            whole[:, :components, :width] = objects(words) * factor % column(part)
+            total = lab.backend.residue_add(a, lab.up(whole.astype(np.uint64), basis))
+            expected = lab.backend.ring_download(lab.backend.divide_round(total, count))
+            out = lab.backend.divide_round(a, count, plus=lab.up(words, part))
+            lab.same(out, expected, basis.prefix(len(basis) - count), (2, 3), ntt=True)
+
+
 @pytest.mark.parametrize("degree", [1024, 4096])
 def test_switching_at_the_degrees_of_the_fast_paths(lab: RingLab, degree: int) -> None:
     """Every way to make a residue, eight lanes included, against the reference."""
@@ -221,6 +251,7 @@ def test_switching_at_the_degrees_of_the_fast_paths(lab: RingLab, degree: int) -
         a, b = one.up(words, basis), one.up(keys, whole)
         switched = one.backend.decompose_mul_accumulate(a, digits, extra, b)
         down = [one.backend.divide_round(switched, count) for count in (1, 2, 3)]
+        down.append(one.backend.divide_round(switched, 3, plus=one.backend.ring_moduli(switched, [0, 1, 2, 3])))
         coefficients = one.backend.divide_round(one.backend.intt(switched), 2)
         raised = one.backend.decompose(a, digits, extra)
         results.append([one.backend.ring_download(x) for x in (switched, *down, coefficients, raised)])

@@ -135,6 +135,19 @@ def test_constants_and_elements(lab: RingLab) -> None:
         lab.backend.automorphism(a, 3.0)  # type: ignore[arg-type]
 
 
+def test_sums_of_automorphisms(lab: RingLab) -> None:
+    a = lab.up(lab.words(BASIS, (2, 3, 1)), BASIS)
+    for elements in ([], [3], [3, 5], [3, 5, 7, 9]):
+        with pytest.raises(ShapeError, match="automorphisms"):
+            lab.backend.automorphism_sum(a, elements)
+    with pytest.raises(ParameterError, match="odd"):
+        lab.backend.automorphism_sum(a, [3, 4, 5])
+    with pytest.raises(ParameterError, match="transform"):
+        lab.backend.automorphism_sum(lab.backend.intt(a), [3, 5, 7])
+    with pytest.raises(ShapeError, match="automorphisms"):
+        lab.backend.automorphism_sum(lab.up(lab.words(BASIS, (2,)), BASIS), [3])
+
+
 def test_moving_polynomials(lab: RingLab) -> None:
     b, a = lab.backend, lab.up(lab.words(BASIS, (2,)), BASIS)
     for indices in (np.array([2]), np.array([-1])):
@@ -169,6 +182,17 @@ def test_changes_of_basis(lab: RingLab) -> None:
     for count in (0, 2, -1, 3):
         with pytest.raises(ParameterError, match="from 1 to 1"):
             b.divide_round(a, count)
+    one = b.ring_moduli(a, [0])
+    for wrong in (b.ring_moduli(a, [1]), lab.up(lab.words(OTHER, (2,)), OTHER)):
+        with pytest.raises(ParameterError, match="cannot add"):
+            b.divide_round(a, 1, plus=wrong)
+    with pytest.raises(ParameterError, match="transform"):
+        b.divide_round(a, 1, plus=b.intt(one))
+    with pytest.raises(ParameterError, match="transform"):
+        b.divide_round(flat, 1, plus=one)
+    for shape in ((3,), (1, 2), ()):
+        with pytest.raises(ShapeError, match="cannot add"):
+            b.divide_round(a, 1, plus=lab.up(lab.words(BASIS.prefix(1), shape), BASIS.prefix(1)))
     extra = basis_named("59", 16)
     with pytest.raises(ParameterError, match="transform"):
         b.decompose(flat, [(0, 2)], extra)
@@ -203,6 +227,10 @@ def test_keys_that_do_not_fit(lab: RingLab) -> None:
         switch(a, digits, extra, lab.backend.intt(keys))
     with pytest.raises(ParameterError, match="cover"):
         switch(a, [(0, 1)], extra, keys)
+    with pytest.raises(ShapeError, match="no keys"):
+        switch(a, digits, extra, [])
+    with pytest.raises(ShapeError, match="all alike"):
+        switch(a, digits, extra, [keys, lab.up(lab.words(whole, (3, 2)), whole)])
 
 
 def test_no_residue_in_a_repr(lab: RingLab) -> None:

@@ -92,6 +92,28 @@ def test_automorphism(lab: RingLab, name: str, degree: int) -> None:
         lab.same(values, lab.backend.ring_download(lab.backend.ntt(image)), basis, (2,), ntt=True)
 
 
+@pytest.mark.parametrize("degree", [16, 32, 64, 1024])
+@pytest.mark.parametrize("name", ["50-+61-", "61-"])
+def test_sums_of_automorphisms(lab: RingLab, name: str, degree: int) -> None:
+    basis, elements = basis_named(name, degree), [3, 1, 2 * degree - 1, 27 % (2 * degree), 3]
+    words = lab.words(basis, (2, 5, 3))
+    terms = [
+        lab.backend.ring_download(lab.backend.automorphism(lab.up(words[:, j], basis), element))
+        for j, element in enumerate(elements)
+    ]
+    expected = sum(objects(term) for term in terms) % column(basis)
+    lab.same(lab.backend.automorphism_sum(lab.up(words, basis), elements), expected, basis, (2, 3), ntt=True)
+    shared = lab.up(words[:, :1], basis)
+    repeated = lab.up(np.repeat(words[:, :1], 5, axis=1), basis)
+    for part in (elements, elements[:1]):
+        same = lab.backend.ring_download(lab.backend.automorphism_sum(shared, part))
+        wanted = lab.backend.automorphism_sum(lab.backend.ring_reshape(repeated, (2, 5, 3)), elements)
+        if part is elements:
+            np.testing.assert_array_equal(same, lab.backend.ring_download(wanted))
+        else:
+            np.testing.assert_array_equal(same, terms[0])
+
+
 def test_automorphisms_compose(lab: RingLab) -> None:
     basis = basis_named("60+40", 1024)
     a = lab.up(lab.words(basis, ()), basis)

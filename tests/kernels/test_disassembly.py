@@ -79,6 +79,7 @@ SECRET = {
     "ring_encode.encode_wide",
     "ring_pointwise.combine",
     "ring_pointwise.permute",
+    "ring_pointwise.permute_sum",
     "ring_pointwise.scale",
     "ring_pointwise.shift",
     "ring_pointwise.signed_permute",
@@ -150,6 +151,7 @@ def exercise_ring(backend: CpuBackend) -> None:
     backend.residue_shift(a, [1, 2, 3])
     backend.automorphism(a, 3)
     backend.automorphism(backend.intt(a), 3)
+    backend.automorphism_sum(backend.ring_reshape(a, (2, 1)), [3, 5])
     backend.divide_round(a, 2)
     backend.divide_round(a, 1)
     digits = backend.decompose(a, [(0, 2), (2, 3)], extra)
@@ -334,6 +336,7 @@ def violations(*lines: str) -> set[str]:
 
 
 LOAD, LEAVE = "movq (%rdi), %rax", "je .L; .L:; retq"
+ALIGN = "pushq %rbp; movq %rsp, %rbp; andq $-64, %rsp; subq $64, %rsp"
 
 
 @pytest.mark.parametrize(
@@ -362,6 +365,11 @@ LOAD, LEAVE = "movq (%rdi), %rax", "je .L; .L:; retq"
         (f"subq $16, %rsp; movq %rsi, 8(%rsp); movq (%rdi), %rax; movq %rax, (%rsp); cmpq $1, 8(%rsp); {LEAVE}", []),
         (f"{LOAD}; pushq %rax; popq %rcx; testq %rcx, %rcx; {LEAVE}", ["jump"]),
         ("xorl %eax, %eax; .L:; testq %rax, %rax; movq (%rdi), %rax; jne .L; retq", ["jump"]),
+        (f"{LOAD}; # public %rax; testq %rax, %rax; {LEAVE}", []),
+        (f"{LOAD}; # public %rcx; testq %rax, %rax; {LEAVE}", ["jump"]),
+        (f"{ALIGN}; movq 16(%rbp), %rax; testq %rax, %rax; {LEAVE}", []),
+        (f"{ALIGN}; movq (%rdi), %rax; movq %rax, -8(%rbp); cmpq $1, -8(%rbp); {LEAVE}", ["jump"]),
+        (f"{ALIGN}; movq %rdi, %rbp; movq 16(%rbp), %rax; testq %rax, %rax; {LEAVE}", ["jump"]),
     ],
 )
 def test_the_analysis_itself(code: str, expected: list[str]) -> None:
