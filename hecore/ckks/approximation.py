@@ -153,6 +153,7 @@ def sign(x: Encrypted, separation: float = 0.125, error: float = 2.0**-10) -> En
             f"cannot take the sign at level {ciphertext.level}: separation {separation} and error {error} take "
             f"{needed} levels; a longer chain of moduli_bits, a larger separation or a larger error"
         )
+    x = polynomial.inside(x, -1.0, 1.0)
     for coefficients in [_SPREAD] * spread + [_PULL] * pull:
         x = _within_one(polynomial.evaluate(x, coefficients))
     return x

@@ -56,8 +56,9 @@ def add(a: Ciphertext, b: Ciphertext | Plaintext | Number) -> Ciphertext:
         count_operation("add", polynomials.size // a.components)
         return a.derived(polynomials, bound=_sum(a.bound, plain.bound), noise=a.noise + plain.noise)
     constant = _encode_constant(b, a.scale)
-    bound = _sum(a.bound, abs(float(b)))
-    check_fits(a.parameters, a.level, a.scale, bound, "add")
+    magnitude = _magnitude(b)
+    bound = _sum(a.bound, magnitude)
+    check_fits(a.parameters, a.level, a.scale, magnitude if bound is None else bound, "add")
     first = a.backend.residue_shift(a.component(0), a.polynomials.basis.residues(constant))
     count_operation("add", first.size)
     rest = [a.component(i) for i in range(1, a.components)]
@@ -116,7 +117,7 @@ def multiply(a: Ciphertext, b: Ciphertext | Plaintext | Number, *, scale: Scale 
             raise OperandTypeError("cannot multiply a ciphertext of three components: relinearize it first")
         level = min(a.level, b.level)
         bound = _product(a.bound, b.bound)
-        check_fits(a.parameters, level, a.scale * b.scale, bound, "multiply")
+        check_fits(a.parameters, level, a.scale * b.scale, _known_product(a.bound, b.bound), "multiply")
         same = a is b
         a = drop_to_level(a, level)
         b = a if same else drop_to_level(b, level)
@@ -127,7 +128,7 @@ def multiply(a: Ciphertext, b: Ciphertext | Plaintext | Number, *, scale: Scale 
     if isinstance(b, Plaintext):
         a, plain = _with_plaintext(a, b, "multiply")
         bound = _product(a.bound, plain.bound)
-        check_fits(a.parameters, a.level, a.scale * plain.scale, bound, "multiply")
+        check_fits(a.parameters, a.level, a.scale * plain.scale, _known_product(a.bound, plain.bound), "multiply")
         factor = a.backend.ring_reshape(plain.polynomial, (*plain.polynomial.shape, 1))
         polynomials = a.backend.residue_mul(a.polynomials, factor)
         count_operation("multiply_plain", polynomials.size // a.components)
@@ -144,13 +145,13 @@ def square(a: Ciphertext) -> Ciphertext:
 def _multiply_constant(a: Ciphertext, b: Number, scale: Scale | None) -> Ciphertext:
     if scale is None:
         scale = Scale.of(1) if isinstance(b, int | np.integer) else Scale.of(last_modulus(a, "multiply"))
-    constant = _encode_constant(b, scale)
-    bound = _product(a.bound, abs(float(b)))
-    check_fits(a.parameters, a.level, a.scale * scale, bound, "multiply")
+    constant, magnitude = _encode_constant(b, scale), _magnitude(b)
+    bound = _product(a.bound, magnitude)
+    check_fits(a.parameters, a.level, a.scale * scale, _known_product(a.bound, magnitude), "multiply")
     polynomials = a.backend.residue_scale(a.polynomials, a.polynomials.basis.residues(constant))
     count_operation("multiply_plain", a.size)
     rounding = 0.0 if scale == 1 else _ROUNDING
-    error = noise.multiplication(a.bound, a.scale, a.noise, abs(float(b)), scale, rounding)
+    error = noise.multiplication(a.bound, a.scale, a.noise, magnitude, scale, rounding)
     return a.derived(polynomials, scale=a.scale * scale, bound=bound, noise=error)
 
 
@@ -172,28 +173,32 @@ def relinearize(a: Ciphertext) -> Ciphertext:
     """
     if a.components == 2:
         return a
-    switched, error = _switched_square(a)
-    two = a.take_components(2)
-    return a.derived(a.backend.residue_add(two, switched), bound=a.bound, noise=a.noise + error)
+    polynomials = _switch_square(a, rescale=False)
+    return a.derived(polynomials, bound=a.bound, noise=a.noise + noise.key_switching(a.parameters, a.level))
 
 
-def _switched_square(a: Ciphertext) -> tuple[PolynomialArray, float]:
+def relinearize_rescale(a: Ciphertext) -> Ciphertext:
+    """`rescale(relinearize(a))`, with one division and one rounding for both."""
+    if a.components == 2:
+        return rescale(a)
+    _check_rescale(a, 1)
+    count_operation("rescale", a.size)
+    modulus = a.polynomials.basis.moduli[-1]
+    polynomials = _switch_square(a, rescale=True)
+    error = noise.rescaling(a.parameters, a.noise + noise.key_switching(a.parameters, a.level), modulus, 2)
+    return a.derived(polynomials, level=a.level - 1, scale=a.scale / modulus, bound=a.bound, noise=error)
+
+
+def _switch_square(a: Ciphertext, *, rescale: bool) -> PolynomialArray:
     key = None if a.evaluation_keys is None else a.evaluation_keys.relinearization_key
     if key is None:
         raise MissingKeyError(
             "cannot relinearize: no relinearization key came with the ciphertext; ckks.generate_keys makes one where "
             "the parameters have a special modulus"
         )
-    parameters = a.parameters
-    switched = keyswitch.switch(
-        a.backend, a.component(2), key.switching_key, parameters.digits(a.level), required_special(a)
-    )
-    return switched, noise.key_switching(parameters, a.level)
-
-
-def relinearize_rescale(a: Ciphertext) -> Ciphertext:
-    """`rescale(relinearize(a))`."""
-    return rescale(relinearize(a))
+    digits, special = a.parameters.digits(a.level), required_special(a)
+    two = a.take_components(2)
+    return keyswitch.switch(a.component(2), key.switching_key, digits, special, rescale=rescale, plus=two)
 
 
 def rescale(a: Ciphertext, count: int = 1) -> Ciphertext:
@@ -201,6 +206,15 @@ def rescale(a: Ciphertext, count: int = 1) -> Ciphertext:
 
     Raises LevelError where there are not so many.
     """
+    _check_rescale(a, count)
+    polynomials = a.backend.divide_round(a.polynomials, count)
+    count_operation("rescale", a.size)
+    divisor = math.prod(a.polynomials.basis.moduli[-count:])
+    error = noise.rescaling(a.parameters, a.noise, divisor, a.components)
+    return a.derived(polynomials, level=a.level - count, scale=a.scale / divisor, bound=a.bound, noise=error)
+
+
+def _check_rescale(a: Ciphertext, count: int) -> None:
     if count < 1:
         raise ParameterError(f"cannot rescale by {count} moduli: at least one")
     if count > a.level:
@@ -208,11 +222,6 @@ def rescale(a: Ciphertext, count: int = 1) -> Ciphertext:
             f"cannot rescale by {count} moduli: the ciphertext is at level {a.level}. A longer chain of moduli_bits "
             "gives more levels"
         )
-    polynomials = a.backend.divide_round(a.polynomials, count)
-    count_operation("rescale", a.size)
-    divisor = math.prod(a.polynomials.basis.moduli[-count:])
-    error = noise.rescaling(a.parameters, a.noise, divisor, a.components)
-    return a.derived(polynomials, level=a.level - count, scale=a.scale / divisor, bound=a.bound, noise=error)
 
 
 # -- levels and scales -------------------------------------------------------------------------------------
@@ -347,9 +356,22 @@ def _encode_constant(value: Number, scale: Scale) -> int:
     return round(exact * scale.fraction())
 
 
+def _magnitude(value: Number) -> float:
+    """|value|; infinity, which fits nowhere, where it is no double any more."""
+    try:
+        return abs(float(value))
+    except OverflowError:
+        return math.inf
+
+
 def _sum(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a + b
 
 
 def _product(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a * b
+
+
+def _known_product(a: float | None, b: float | None) -> float:
+    """What the product of the bounds is at least: an unknown one counts as 1."""
+    return (1.0 if a is None else a) * (1.0 if b is None else b)

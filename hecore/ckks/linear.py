@@ -40,7 +40,7 @@ from hecore.ckks.scale import Scale
 from hecore.ckks.tensor_shapes import stack
 from hecore.ckks.tensor_sums import weighted_sum
 from hecore.counting import count
-from hecore.errors import ShapeError
+from hecore.errors import OperandTypeError, ShapeError
 
 if TYPE_CHECKING:
     from hecore.backends.ring_protocol import PolynomialArray, RingBackend
@@ -63,6 +63,8 @@ class LinearTransform:
     def __init__(self, diagonals: Mapping[int, ArrayLike]) -> None:
         if not diagonals:
             raise ShapeError("cannot make a linear transform of no diagonals")
+        if not all(isinstance(step, int | np.integer) for step in diagonals):
+            raise OperandTypeError("cannot rotate by a fraction of a slot: the keys of diagonals are integers")
         self._diagonals = {int(step): encoding.checked_values(d, None) for step, d in diagonals.items()}
         lengths = {d.shape for d in self._diagonals.values()}
         if any(len(shape) != 1 or shape[0] < 1 or shape[0] & (shape[0] - 1) for shape in lengths):
@@ -262,10 +264,10 @@ def matmul(x: EncryptedTensor, other: object) -> EncryptedTensor:
     from hecore.ckks.tensor import EncryptedTensor
 
     if isinstance(other, EncryptedTensor):
-        if len(x.layout.shape) != 1 or other.layout.shape != x.layout.shape:
+        if len(x.layout.shape) != 1 or other.shape != x.layout.shape:
             raise ShapeError(
-                f"cannot multiply packed shapes {x.layout.shape} and {other.layout.shape}: two encrypted vectors of "
-                "one length, or a plain matrix"
+                f"cannot matrix-multiply encrypted shapes {x.shape} and {other.shape}: encrypted vectors of one "
+                "length, of which the first may have batch axes, or a plain matrix"
             )
         return (x * other).sum(axis=-1)
     if isinstance(other, PlainMatrix):
@@ -294,7 +296,7 @@ def matmul_from_left(other: object, x: EncryptedTensor) -> EncryptedTensor:
     if isinstance(plain, Constant):
         raise ShapeError("cannot matrix-multiply a number: scalars need *")
     values = plain.values
-    if values.ndim in (1, 2) and len(x.batch) == 1 and x.ndim > 1:
+    if values.ndim in (1, 2) and len(x.batch) == 1 and x.ndim == 2:
         if values.shape[-1] != len(x):
             raise ShapeError(f"cannot matrix-multiply shapes {values.shape} and {x.shape}: the inner sizes differ")
         rows = list(x)

@@ -17,6 +17,7 @@ encoding c_i at s*q / scale(B_i), q_m*B_m by evaluating q_m at scale s*q / scale
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,11 +62,9 @@ def chebyshev(x: Encrypted, coefficients: ArrayLike, interval: tuple[float, floa
     (PlaintextRangeError). Raises as `evaluate`.
     """
     checked = _checked(coefficients)
-    low, high = (Fraction(float(end)) for end in interval)
-    if not low < high:
-        raise ParameterError(f"cannot use the interval {interval}: its ends must ascend")
+    low, high = _ends(interval)
     return _slotwise(
-        x,
+        inside(x, float(low), float(high)),
         lambda a: _evaluate(_Chebyshev(_stretched(a, low, high)), checked, a.scale),
         np.polynomial.Chebyshev(checked, domain=interval),
     )
@@ -73,6 +72,9 @@ def chebyshev(x: Encrypted, coefficients: ArrayLike, interval: tuple[float, floa
 
 def power(x: Encrypted, exponent: int) -> Encrypted:
     """x^exponent for an exponent from 1 on, in ceil(log2(exponent)) levels. Raises LevelError, MissingKeyError."""
+    if isinstance(exponent, bool | np.bool_) or not isinstance(exponent, int | np.integer):
+        raise OperandTypeError(f"cannot raise to a {type(exponent).__name__} power: a whole number is needed")
+    exponent = int(exponent)
     if exponent < 1:
         raise ParameterError(f"cannot raise to the power {exponent}: from 1 on")
     return _slotwise(x, lambda a: _Powers(a)[exponent], lambda padding: padding**exponent)
@@ -88,11 +90,36 @@ def _slotwise(
     return x.derived(function(x.ciphertext), None if x.padding is None else complex(plain(x.padding)))
 
 
+def inside(x: Encrypted, low: float, high: float) -> Encrypted:
+    """x, of whose empty slots none holds what is not in [low, high], for a polynomial that grows fast outside.
+
+    One that overflowed the modulus would take all others with it. Costs as `EncryptedTensor.with_padding`.
+    """
+    if not isinstance(x, EncryptedTensor) or x.layout.is_full:
+        return x
+    if x.padding is not None and x.padding.imag == 0 and low <= x.padding.real <= high:
+        return x
+    return x.with_padding(0.0 if low <= 0 <= high else (low + high) / 2)
+
+
+def _ends(interval: tuple[float, float]) -> tuple[Fraction, Fraction]:
+    try:
+        low, high = (float(end) for end in interval)
+    except (TypeError, ValueError):
+        raise OperandTypeError("cannot use this interval: two real numbers are needed") from None
+    if not -math.inf < low < high < math.inf:
+        raise ParameterError(f"cannot use the interval {interval}: its ends must be finite and ascend")
+    return Fraction(low), Fraction(high)
+
+
 def _checked(coefficients: ArrayLike) -> Coefficients:
     try:
-        values = np.asarray(coefficients, dtype=np.float64)
-    except (TypeError, ValueError):
+        given = np.asarray(coefficients)
+    except ValueError:
         raise OperandTypeError("cannot use these coefficients: real numbers are needed") from None
+    if given.dtype.kind not in "biuf":
+        raise OperandTypeError(f"cannot use coefficients of dtype {given.dtype}: real numbers are needed")
+    values = given.astype(np.float64)
     if values.ndim != 1 or len(values) < 2:
         raise ParameterError(f"cannot use coefficients of shape {values.shape}: degrees 0 to d in order, d at least 1")
     if not np.isfinite(values).all():
@@ -166,7 +193,7 @@ class _Chebyshev(_Basis):
             total = evaluator.subtract(twice, 1)
         else:
             total = evaluator.add(twice, evaluator.multiply(self.at(1, level), -1.0, scale=twice.scale / self[1].scale))
-        made = evaluator.rescale(evaluator.relinearize(total))
+        made = evaluator.relinearize_rescale(total)
         return made if self._made[1].bound is None else replace(made, bound=1.0)
 
     def split(self, coefficients: Coefficients, m: int) -> tuple[Coefficients, Coefficients]:
@@ -214,7 +241,7 @@ def _finished(basis: _Basis, coefficients: Coefficients, level: int, scale: Scal
     """p at exactly this level and scale, relinearized and rescaled."""
     modulus = basis[1].parameters.basis.moduli[level + 1]
     total = _unfinished(basis, coefficients, level + 1, scale * modulus, leaf)
-    return evaluator.rescale(evaluator.relinearize(total))
+    return evaluator.relinearize_rescale(total)
 
 
 def _unfinished(basis: _Basis, coefficients: Coefficients, level: int, scale: Scale, leaf: int) -> Ciphertext:

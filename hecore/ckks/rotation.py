@@ -1,7 +1,7 @@
 """Rotations of the slots, conjugation, and sums of rotations.
 
 A rotation by r steps to the left is X -> X^(3^r) followed by a key switch. Both orders of the two are right: here the
-ciphertext is decomposed and multiplied by the key first (`keyswitch.accumulate`), so that several rotations of one
+ciphertext is decomposed and multiplied by the keys first (`keyswitch.accumulate`), so that several rotations of one
 ciphertext share a decomposition, and sums of rotations share the division by P.
 
 Steps without a key of their own are walked in steps that have one: a sum of as few powers of two as there can be, which
@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from hecore.backends.ring_protocol import PolynomialArray
 from hecore.ckks import noise
-from hecore.ckks.ciphertext import Ciphertext, add_to_first
+from hecore.ckks.ciphertext import Ciphertext
 from hecore.ckks.evaluation_keys import GaloisKeys, element_of_conjugation, element_of_step
 from hecore.ckks.evaluator import check_fits, required_special
 from hecore.errors import MissingKeyError, OperandTypeError, ParameterError
@@ -43,30 +45,42 @@ def rotate_hoisted(a: Ciphertext, steps: Sequence[int]) -> list[Ciphertext]:
 def conjugate(a: Ciphertext) -> Ciphertext:
     """The complex conjugate in every slot. Raises MissingKeyError, OperandTypeError."""
     key = galois_keys(a).for_conjugation()
-    return _automorphism(a, _decomposed(a), (key, element_of_conjugation(a.parameters.ring_degree)))
+    return _automorphisms(a, [(key, element_of_conjugation(a.parameters.ring_degree))])[0]
 
 
 def _expand(a: Ciphertext, at: int, node: Walks, made: dict[int, Ciphertext]) -> None:
     """All rotations that a walk from here, where `a` is rotated by `at` already, passes through."""
     if not node.further:
         return
-    decomposed = _decomposed(a)
-    for step, further in node.further.items():
-        there = (at + step) % a.parameters.slots
-        made[there] = _automorphism(a, decomposed, _rotation(a, step))
-        _expand(made[there], there, further, made)
+    rotated = _automorphisms(a, [_rotation(a, step) for step in node.further])
+    for (step, further), there in zip(node.further.items(), rotated, strict=True):
+        place = (at + step) % a.parameters.slots
+        made[place] = there
+        _expand(there, place, further, made)
 
 
-def _decomposed(a: Ciphertext) -> PolynomialArray:
-    return a.backend.decompose(a.component(1), a.parameters.digits(a.level), required_special(a))
+def _automorphisms(a: Ciphertext, keys: Sequence[Automorphism]) -> list[Ciphertext]:
+    """`a` under each of several automorphisms."""
+    backend, special, first = a.backend, required_special(a), _first(a)
+    raised = _raised(a, keys)
+    error = a.noise + noise.key_switching(a.parameters, a.level)
+    out = []
+    for i, (_, element) in enumerate(keys):
+        indices = np.arange(a.size, dtype=np.intp)[:, None] * (2 * len(keys)) + np.array([2 * i, 2 * i + 1])
+        one = backend.ring_take(raised, indices.reshape(*a.shape, 2))
+        polynomials = backend.automorphism(keyswitch.mod_down(one, special, plus=first), element)
+        out.append(a.derived(polynomials, bound=a.bound, noise=error))
+    return out
 
 
-def _automorphism(a: Ciphertext, decomposed: PolynomialArray, with_: Automorphism) -> Ciphertext:
-    """`a` under an automorphism, from its decomposed component 1."""
-    key, element = with_
-    switched = keyswitch.mod_down(keyswitch.accumulate(decomposed, key, element), required_special(a))
-    polynomials = a.backend.automorphism(add_to_first(switched, a.component(0)), element)
-    return a.derived(polynomials, bound=a.bound, noise=a.noise + noise.key_switching(a.parameters, a.level))
+def _raised(a: Ciphertext, keys: Sequence[Automorphism]) -> PolynomialArray:
+    """Component 1 by each key, before the automorphism and the division: (*S, keys, 2)."""
+    return keyswitch.accumulate(a.component(1), keys, a.parameters.digits(a.level), required_special(a))
+
+
+def _first(a: Ciphertext) -> PolynomialArray:
+    """Component 0 as (*S, 1)."""
+    return a.backend.ring_reshape(a.component(0), (*a.shape, 1))
 
 
 # -- sums of rotations -------------------------------------------------------------------------------------
@@ -99,30 +113,29 @@ def _contract(terms: Mapping[int, Ciphertext], at: int, node: Walks) -> Cipherte
 def _add_rotated(own: Ciphertext | None, arrivals: Sequence[tuple[Ciphertext, Automorphism]]) -> Ciphertext:
     """own + the arrivals, each under its automorphism: digits of one ciphertext are made once, P divides once."""
     a = arrivals[0][0]
-    backend, decomposed = a.backend, {}
-    raised: PolynomialArray | None = None
-    first: PolynomialArray | None = None
-    for arrival, (key, element) in arrivals:
-        if id(arrival) not in decomposed:
-            decomposed[id(arrival)] = _decomposed(arrival)
-        switched = keyswitch.accumulate(decomposed[id(arrival)], key, element)
-        raised = _plus(raised, backend.automorphism(switched, element))
-        first = _plus(first, backend.automorphism(arrival.component(0), element))
-    assert raised is not None
-    assert first is not None
-    polynomials = add_to_first(keyswitch.mod_down(raised, required_special(a)), first)
+    backend = a.backend
+    by_source: dict[int, tuple[Ciphertext, list[Automorphism]]] = {}
+    for arrival, key in arrivals:
+        by_source.setdefault(id(arrival), (arrival, []))[1].append(key)
+    sums = []
+    for source, keys in by_source.values():
+        elements = [element for _, element in keys]
+        first = backend.ring_reshape(_first(source), (*a.shape, 1, 1))
+        sums.append(
+            (backend.automorphism_sum(_raised(source, keys), elements), backend.automorphism_sum(first, elements))
+        )
+    raised, first = sums[0]
+    for more_raised, more_first in sums[1:]:
+        raised, first = backend.residue_add(raised, more_raised), backend.residue_add(first, more_first)
+    polynomials = keyswitch.mod_down(raised, required_special(a), plus=first)
     everything = [arrival for arrival, _ in arrivals]
     if own is not None:
-        polynomials = backend.residue_add(own.polynomials, polynomials)
+        polynomials = backend.residue_add(polynomials, own.polynomials)
         everything.append(own)
     bound = None if any(x.bound is None for x in everything) else sum(x.bound or 0.0 for x in everything)
     error = sum(x.noise for x in everything) + len(arrivals) * noise.key_switching(a.parameters, a.level)
     check_fits(a.parameters, a.level, a.scale, bound, "add rotations")
     return a.derived(polynomials, bound=bound, noise=error)
-
-
-def _plus(a: PolynomialArray | None, b: PolynomialArray) -> PolynomialArray:
-    return b if a is None else b.backend.residue_add(a, b)
 
 
 def inner_sum(a: Ciphertext, length: int, stride: int = 1, *, periodic: bool = False) -> Ciphertext:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hecore.ckks import encoding, evaluator, tensor_shapes, tensor_sums
 from hecore.ckks.ciphertext import Ciphertext
@@ -149,8 +150,8 @@ class EncryptedTensor(Refusals):
             return self._with(other, _add_matched, _sum)
         plain = as_plain(other)
         if isinstance(plain, Constant):
-            padding = _sum(self.padding, complex(plain.value))
-            return self.derived(evaluator.add(self.ciphertext, plain.value), padding)
+            total = evaluator.add(self.ciphertext, plain.value)
+            return self.derived(total, _sum(self.padding, complex(plain.value)))
         return self._with_array(plain, self.scale, evaluator.add, _sum)
 
     __radd__ = __add__
@@ -253,12 +254,23 @@ class EncryptedTensor(Refusals):
             raise ShapeError(
                 f"cannot broadcast packed shapes {a.shape} and {b.shape}: they are the same, or one is a single value"
             )
-        layout = b if a.size == 1 else a
-        if self.batch and other.batch:
-            _broadcast(self.batch, other.batch)
-        result = operation(self.ciphertext, other.ciphertext)
+        _broadcast(self.shape, other.shape)
+        layout = max(a, b, key=lambda layout: (layout.size, len(layout.shape)))
+        result = operation(self._beside(layout), other._beside(layout))
         padding = rule(self._filler(layout), other._filler(layout))
         return EncryptedTensor(result, layout, np.result_type(self.dtype, other.dtype), padding)
+
+    def _beside(self, layout: Layout) -> Ciphertext:
+        """The ciphertexts, their batch axes where NumPy puts them: before the packed axes of `layout`."""
+        if len(self.layout.shape) == len(layout.shape):
+            return self.ciphertext
+        batch = self.shape[: max(0, self.ndim - len(layout.shape))]
+        if math.prod(batch) != math.prod(self.batch):
+            raise ShapeError(
+                f"cannot broadcast shape {self.shape}, of one value a ciphertext, along the packed axes "
+                f"{layout.shape}: reshape puts axes of length 1 behind the batch axes"
+            )
+        return self.ciphertext.reshape(*batch, 1)
 
     def _filler(self, layout: Layout) -> complex | None:
         """What this operand puts where `layout` has no value: a single value is in all slots."""
@@ -278,37 +290,42 @@ class EncryptedTensor(Refusals):
         layout = self.layout if packed == self.layout.shape else Layout(packed, self.layout.slots)
         batch = plain.values.shape[: max(0, plain.values.ndim - len(packed))]
         values = layout.pack(np.broadcast_to(plain.values, (*batch, *packed)))
-        encoded = encoding.encode(
-            values,
-            self.parameters,
-            level=self.level,
-            scale=scale,
-            bound=None if self.ciphertext.bound is None else public_bound(plain.values),
-            backend=self.ciphertext.backend,
-        )
-        result = operation(self.ciphertext, encoded)
+        result = operation(self.ciphertext, self._encoded(values, scale))
         padding = rule(self._filler(layout), 0.0)
         return EncryptedTensor(result, layout, np.result_type(self.dtype, plain.values.dtype), padding)
 
     def without_padding(self) -> EncryptedTensor:
-        """The same values with zeros in the slots that hold none.
+        """The same values with zeros in the slots that hold none; see `with_padding`."""
+        return self.with_padding(0.0)
 
-        For nothing where they are zero already, by one plain addition where they are known, else by a mask, which
-        costs a level (LevelError at level 0).
+    def with_padding(self, value: float) -> EncryptedTensor:
+        """The same values with `value` in the slots that hold none.
+
+        For nothing where it is there already, by one plain addition where they are known, else by a mask, which costs
+        a level (LevelError at level 0).
         """
-        if self.layout.is_full or self.padding == 0:
-            return replace(self, padding=0.0)
+        if self.layout.is_full or self.padding == value:
+            return replace(self, padding=complex(value))
         values = self.layout.pack(np.ones(self.layout.shape))
-        operation, scale = evaluator.add, self.scale
         if self.padding is None:
-            operation, scale = evaluator.multiply_rescale, Scale.of(evaluator.last_modulus(self.ciphertext, "mask"))
-        else:
-            values = (values - 1.0) * (self.padding.real if self.dtype.kind == "f" else self.padding)
-        bound = None if self.ciphertext.bound is None else public_bound(values)
-        mask = encoding.encode(
-            values, self.parameters, level=self.level, scale=scale, bound=bound, backend=self.ciphertext.backend
+            scale = Scale.of(evaluator.last_modulus(self.ciphertext, "mask"))
+            masked = evaluator.multiply_rescale(self.ciphertext, self._encoded(values, scale))
+            return self.derived(masked, 0.0).with_padding(value)
+        missing = value - (self.padding.real if self.dtype.kind == "f" else self.padding)
+        filled = evaluator.add(self.ciphertext, self._encoded((1.0 - values) * missing, self.scale))
+        bound = self.ciphertext.bound  # no slot holds the sum of both
+        return self.derived(replace(filled, bound=None if bound is None else max(bound, abs(value))), complex(value))
+
+    def _encoded(self, values: NDArray[Any], scale: Scale) -> encoding.Plaintext:
+        """Slots next to this tensor's ciphertexts."""
+        return encoding.encode(
+            values,
+            self.parameters,
+            level=self.level,
+            scale=scale,
+            bound=public_bound(values),
+            backend=self.ciphertext.backend,
         )
-        return self.derived(operation(self.ciphertext, mask), 0.0)
 
     def derived(self, ciphertext: Ciphertext, padding: complex | None) -> EncryptedTensor:
         """What an operation on every slot made of this tensor."""

@@ -12,9 +12,9 @@ to P*a*t + sum_j (digit j)*e_j, and dividing by P leaves a*t and a small error. 
 Homomorphic Encryption", CT-RSA 2020, section 3). Since the factor of a digit is P on its own residues alone, a key made
 for all moduli serves each lower level by dropping residues and digits.
 
-The three steps are `RingBackend.decompose`, `accumulate` and `mod_down`; a caller that switches one polynomial several
-times decomposes it once ("hoisting", Halevi, Shoup: "Faster Homomorphic Linear Transformations in HElib", CRYPTO 2018),
-and one that adds up several results divides by P once.
+The two steps are `accumulate`, which decomposes, and `mod_down`. Several keys for one polynomial share its digits
+("hoisting", Halevi, Shoup: "Faster Homomorphic Linear Transformations in HElib", CRYPTO 2018), and sums of several
+results are divided by P once.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from hecore.ring.prng import expand_uniform
 from hecore.ring.sampling import error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hecore.arith.rns import RnsBasis
     from hecore.backends.ring_protocol import PolynomialArray, RingBackend
     from hecore.ring.prng import SecretStream, Seed
@@ -121,25 +123,43 @@ def make_switching_key(
 
 
 def switch(
-    backend: RingBackend, a: PolynomialArray, key: SwitchingKey, digits: Digits, special: RnsBasis
+    a: PolynomialArray,
+    key: SwitchingKey,
+    digits: Digits,
+    special: RnsBasis,
+    *,
+    rescale: bool = False,
+    plus: PolynomialArray | None = None,
 ) -> PolynomialArray:
-    """Polynomials (*S) under the key's target to (*S, 2) under its secret, over the same moduli, transformed."""
-    return mod_down(accumulate(backend.decompose(a, digits, special), key), special)
+    """Polynomials (*S) under the key's target to (*S, 2) under its secret, over the same moduli, transformed.
 
-
-def accumulate(decomposed: PolynomialArray, key: SwitchingKey, element: int = 1) -> PolynomialArray:
-    """Decomposed polynomials (*S, digits) to (*S, 2) over their moduli and the special ones: not divided by P yet.
-
-    `element`: the polynomials are a, the key takes s(X^element) to s, and a(X^element) is to be switched. The result
-    then is what that gives, before X -> X^element: digits of a(X^element) would serve a single rotation, those of a
-    serve all, and the two components are permuted instead of each digit.
+    `rescale` and `plus` as in `mod_down`.
     """
-    backend, digits = decomposed.backend, decomposed.shape[-1]
-    count_operation("key_switch", decomposed.size // digits)
-    rows = backend.ring_reshape(decomposed, (*decomposed.shape[:-1], 1, digits))
-    return backend.residue_mul_accumulate(rows, key.operand(backend, decomposed.basis, digits, element))
+    raised = accumulate(a, [(key, 1)], digits, special)
+    return mod_down(a.backend.ring_reshape(raised, (*a.shape, 2)), special, rescale=rescale, plus=plus)
 
 
-def mod_down(a: PolynomialArray, special: RnsBasis) -> PolynomialArray:
-    """Divide by P, rounding: from the moduli and the special ones, which come last, to the moduli."""
-    return a.backend.divide_round(a, len(special))
+def accumulate(
+    a: PolynomialArray, keys: Sequence[tuple[SwitchingKey, int]], digits: Digits, special: RnsBasis
+) -> PolynomialArray:
+    """Polynomials (*S) by each of n keys: (*S, n, 2) over their moduli and the special ones, not divided by P yet.
+
+    Each key comes with an odd element: it takes s(X^element) to s, and a(X^element) is to be switched. The result then
+    is what that gives, before X -> X^element: digits of a(X^element) would serve a single rotation, those of a serve
+    all, and two components are permuted instead of each digit.
+    """
+    backend, basis = a.backend, a.basis.join(special)
+    count_operation("key_switch", a.size * len(keys))
+    operands = [key.operand(backend, basis, len(digits), element) for key, element in keys]
+    return backend.decompose_mul_accumulate(a, digits, special, operands)
+
+
+def mod_down(
+    a: PolynomialArray, special: RnsBasis, *, rescale: bool = False, plus: PolynomialArray | None = None
+) -> PolynomialArray:
+    """Divide by P, rounding: (*S, c) over the moduli and the special ones, which come last, to the moduli.
+
+    `plus` (*S, up to c), over the moduli, is added to the first results. `rescale` divides all of it by the last of the
+    moduli too, in one rounding.
+    """
+    return a.backend.divide_round(a, len(special) + rescale, plus=plus)

@@ -125,9 +125,7 @@ def test_the_worst_digits_stay_within_the_bound(keys: Keys) -> None:
     top = np.array([q - 1 for q in basis.moduli], dtype=np.uint64)
     words = np.ascontiguousarray(np.broadcast_to(top[:, None], (3, DEGREE)))
     a = backend.ntt(backend.ring_upload(words, basis, ntt=False))
-    switched = keyswitch.switch(
-        backend, a, keys.relinearization_key.switching_key, parameters.digits(2), parameters.special
-    )
+    switched = keyswitch.switch(a, keys.relinearization_key.switching_key, parameters.digits(2), parameters.special)
     powers = keys.secret_key.powers(backend, 2, 0, 3)
     got = backend.residue_mul_accumulate(switched, backend.ring_take(powers, np.array([0, 1])))
     wanted = backend.residue_mul(a, backend.ring_take(powers, np.array([2])))

@@ -116,10 +116,21 @@ def test_switching_keeps_the_product_with_the_target(setting: Setting, dropped: 
     basis = setting.data.prefix(level + 1)
     a = setting.random(3, basis)
     digits = [(start, min(stop, level + 1)) for start, stop in setting.digits if start <= level]
-    switched = switch(setting.backend, a, setting.key, digits, setting.special)
+    switched = switch(a, setting.key, digits, setting.special)
     assert switched.shape == (3, 2)
     assert switched.basis == basis
     assert 0 < setting.error(switched, a) <= bound(setting, level)
+
+
+def test_adding_and_rescaling_on_the_way(setting: Setting) -> None:
+    """The same but for one rounding."""
+    backend, special = setting.backend, setting.special
+    a, plus = setting.random(2, setting.data), backend.ring_reshape(setting.random(4, setting.data), (2, 2))
+    switched = switch(a, setting.key, setting.digits, special)
+    added = switch(a, setting.key, setting.digits, special, plus=plus)
+    assert setting.largest(backend.residue_sub(added, backend.residue_add(switched, plus))) == 0
+    together = switch(a, setting.key, setting.digits, special, rescale=True, plus=plus)
+    assert setting.largest(backend.residue_sub(together, backend.divide_round(added, 1))) <= 1
 
 
 def test_under_an_automorphism_the_key_is_turned_instead_of_the_digits(setting: Setting) -> None:
@@ -137,8 +148,10 @@ def test_under_an_automorphism_the_key_is_turned_instead_of_the_digits(setting: 
         Seed.fresh(),
     )
     a = setting.random(1, setting.data)
-    decomposed = backend.decompose(a, setting.digits, setting.special)
-    turned = backend.automorphism(mod_down(accumulate(decomposed, key, element), setting.special), element)
+    raised = accumulate(a, [(key, 1), (key, element)], setting.digits, setting.special)
+    assert raised.shape == (1, 2, 2)
+    one = backend.ring_take(raised, np.array([[2, 3]]))
+    turned = backend.automorphism(mod_down(one, setting.special), element)
     image = backend.automorphism(backend.residue_mul(a, setting.over(secret, setting.data)), element)
     c0, c1 = (backend.ring_take(turned, np.array([i])) for i in range(2))
     got = backend.residue_add(c0, backend.residue_mul(c1, setting.over(secret, setting.data)))
@@ -149,8 +162,8 @@ def test_a_key_follows_the_ciphertext_to_another_backend(on_cpu: Setting) -> Non
     reference = registry.get("reference")
     a = on_cpu.random(2, on_cpu.data)
     moved = reference.ring_upload(on_cpu.backend.ring_download(a), a.basis, ntt=True)
-    here = switch(on_cpu.backend, a, on_cpu.key, on_cpu.digits, on_cpu.special)
-    there = switch(reference, moved, on_cpu.key, on_cpu.digits, on_cpu.special)
+    here = switch(a, on_cpu.key, on_cpu.digits, on_cpu.special)
+    there = switch(moved, on_cpu.key, on_cpu.digits, on_cpu.special)
     np.testing.assert_array_equal(on_cpu.backend.ring_download(here), reference.ring_download(there))
 
 
