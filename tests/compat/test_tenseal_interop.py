@@ -234,7 +234,7 @@ from tenseal.tensors import CKKSVector, PlainTensor
 from tenseal.tensors.ckkstensor import CKKSTensor
 from tenseal.version import __version__
 assert Context is ts.Context is ours.Context
-assert {GaloisKeys, SecretKey} <= set(vars(ours.enc_context).values())
+assert (GaloisKeys, SecretKey) == (ours.enc_context.GaloisKeys, ours.enc_context.SecretKey)
 assert (CKKSVector, CKKSTensor, PlainTensor) == (ts.CKKSVector, ts.CKKSTensor, ts.PlainTensor)
 assert isinstance(ts.plain_tensor([1]), PlainTensor)
 assert ts.__version__ == __version__ == "0.3.18"
