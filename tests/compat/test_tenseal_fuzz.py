@@ -63,9 +63,8 @@ def test_altered_bytes(readers: dict[str, tuple[Reader, bytes]], name: str) -> N
     for _ in range(ROUNDS):
         try:
             read(altered(data, rng))
-        except HecoreError as error:
+        except HecoreError:
             refused += 1
-            assert len(str(error)) < 2000
     assert refused > ROUNDS // 4
 
 
