@@ -245,10 +245,12 @@ def inspect(path: str | os.PathLike[str]) -> KeystoreInfo:
 def _describe(secret_key: SecretKey) -> tuple[_Kind, int, bytes, str]:
     """Kind, size, fingerprint, and what is weak about the key: empty for nothing."""
     from hecore import ckks
+    from hecore.ckks.wire import pickles_insecure
 
     if isinstance(secret_key, ckks.SecretKey):
         parameters = secret_key.parameters
-        weakness = "" if parameters.security_bits else "a key of parameters that no security table covers"
+        insecure = pickles_insecure(parameters)  # what `load` refuses without the word
+        weakness = "a key of parameters below 128 bits of security by the table of 2024" if insecure else ""
         return _CKKS, parameters.ring_degree, secret_key.key_id, weakness
     public_key = secret_key.public_key
     weakness = ""

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hecore import keystore
+import hecore
+from hecore import ckks, keystore
 from hecore.errors import (
     InsecureParametersError,
     KeystoreError,
@@ -309,3 +310,14 @@ def test_missing_file_and_foreign_file(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a key")
     with pytest.raises(KeystoreError, match="not a hecore keystore"):
         keystore.load(tmp_path / "text", PASSPHRASE)
+
+
+def test_what_load_refuses_is_not_saved_without_the_word(tmp_path: Path) -> None:
+    """Parameters that only the table of 2018 admits, too."""
+    with hecore.use("reference"):
+        parameters = ckks.Parameters.with_2018_table(ring_degree=1024, moduli_bits=[27], scale=2**10)
+        key = ckks.generate_keys(parameters).secret_key
+        with pytest.raises(InsecureParametersError, match="2024"):
+            keystore.save(key, tmp_path / "key", PASSPHRASE)
+        keystore.save(key, tmp_path / "key", PASSPHRASE, allow_insecure=True, insecure_log2_n=1)
+        assert keystore.load(tmp_path / "key", PASSPHRASE, scheme="ckks", allow_insecure=True).key_id == key.key_id

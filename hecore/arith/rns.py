@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,7 @@ class RnsBasis:
         return total % self.product
 
 
-@cache
+@lru_cache(maxsize=1 << 12)  # moduli come with foreign bytes, too
 def _basis(ring_degree: int, moduli: tuple[int, ...]) -> RnsBasis:
     return RnsBasis(ring_degree, moduli)
 
@@ -102,7 +102,7 @@ def check_ring_degree(ring_degree: int) -> None:
         )
 
 
-@cache
+@lru_cache(maxsize=1 << 12)
 def check_modulus(q: int, ring_degree: int) -> None:
     """A prime below 2^61 that is 1 mod 2*ring_degree, else ParameterError."""
     if q.bit_length() > MAX_MODULUS_BITS:

@@ -33,6 +33,7 @@ HEADER_BYTES = _HEADER.size
 _ZSTD_LEVEL = 1  # residues are random: higher levels gain a few percent for several times the time
 _ZSTD_MAX_WINDOW = 1 << 23  # SEAL's writer asks for 2 MiB; a window is allocated before anything is read
 _ZSTD_MAGIC = 0xFD2FB528
+_EXPANSION_SLACK = 1 << 12  # headers, which do compress
 
 
 class Compression(IntEnum):
@@ -107,9 +108,10 @@ class SealReader(PayloadReader):
         return words
 
 
-def read_object(data: Bytes, limit: int) -> SealReader:
+def read_object(data: Bytes, limit: int, *, expansion: float | None = None) -> SealReader:
     """Open an outermost object that is all of `data` and whose body has at most `limit` bytes.
 
+    `expansion`: how many times as long as its compressed form an honest body can be, where that is known.
     Raises SerializationError for bytes that are truncated, too long, of another version or compression;
     OperandTypeError for anything but bytes.
     """
@@ -125,6 +127,8 @@ def read_object(data: Bytes, limit: int) -> SealReader:
     if size != view.nbytes:
         raise SerializationError(f"cannot read a SEAL object: it announces {size} bytes, {view.nbytes} are there")
     body = view[HEADER_BYTES:]
+    if expansion is not None:
+        limit = min(limit, _EXPANSION_SLACK + int(expansion * body.nbytes))
     if compression is Compression.NONE:
         if body.nbytes > limit:
             raise SerializationError(f"cannot read a SEAL object of {body.nbytes} bytes: at most {limit} belong")

@@ -152,8 +152,10 @@ def exact_scale(value: float, parameters: Parameters, level: int) -> Scale:
 
 def _read_scale(reader: SealReader, parameters: Parameters, level: int) -> Scale:
     value = reader.f64()
-    if not (math.isfinite(value) and value > 0):
-        raise SerializationError("cannot read a SEAL object whose scale is not positive and finite")
+    if not (math.isfinite(value) and 0 <= math.log2(max(value, 0.5)) <= parameters.level_basis(level).bits):
+        raise SerializationError(
+            f"cannot read a SEAL object of scale {value}: at least 1, and below the modulus of level {level}"
+        )
     return exact_scale(value, parameters, level)
 
 
@@ -204,7 +206,8 @@ def read_secret_key(
     Raises SerializationError, and MalformedKeyError for coefficients other than -1, 0 and 1.
     """
     _check_chain(parameters)
-    reader = read_object(data, _PLAINTEXT_OVERHEAD + 8 * len(parameters.basis) * parameters.ring_degree)
+    most = _PLAINTEXT_OVERHEAD + 8 * len(parameters.basis) * parameters.ring_degree
+    reader = read_object(data, most, expansion=_expansion(parameters.basis))
     _check_key_level(reader, parameters)
     count, _ = reader.u64(), reader.f64()
     words = _read_residues(reader, parameters.basis, (), count)
@@ -222,6 +225,11 @@ def _read_residues(reader: SealReader, basis: RnsBasis, batch: tuple[int, ...], 
     if announced != math.prod(shape):
         raise SerializationError(f"cannot read {announced} coefficients of SEAL data: {math.prod(shape)} belong")
     return _below(reader.words([announced]).reshape(shape), basis)
+
+
+def _expansion(basis: RnsBasis) -> float:
+    """How many times their compressed form residues can be at most: random, only their leading zeros compress."""
+    return 1.25 * 64 / min(q.bit_length() - 1 for q in basis.moduli)
 
 
 def _below(words: Words, basis: RnsBasis) -> Words:
@@ -304,7 +312,8 @@ class _Parts:
 
 
 def _read_one(data: Bytes, parameters: Parameters) -> _Parts:
-    reader = read_object(data, _CIPHERTEXT_OVERHEAD + 3 * 8 * len(parameters.basis) * parameters.ring_degree)
+    most = _CIPHERTEXT_OVERHEAD + 3 * 8 * len(parameters.basis) * parameters.ring_degree
+    reader = read_object(data, most, expansion=_expansion(parameters.basis))  # a message may hold many
     level = _level_of(bytes(reader.block(_PARMS_ID_BYTES)), parameters)
     basis = parameters.level_basis(level)
     components = _read_sizes(reader, basis)
@@ -387,7 +396,8 @@ def read_public_key(
 ) -> PublicKey:
     """A public key on the current backend, under the label `key_id`."""
     _check_chain(parameters)
-    reader = read_object(data, _CIPHERTEXT_OVERHEAD + 2 * 8 * len(parameters.basis) * parameters.ring_degree)
+    most = _CIPHERTEXT_OVERHEAD + 2 * 8 * len(parameters.basis) * parameters.ring_degree
+    reader = read_object(data, most, expansion=_expansion(parameters.basis))
     words, seed = _read_key_pair(reader, parameters)
     polynomials = registry.current().ring_upload(words, parameters.basis, ntt=True)
     return PublicKey(parameters, key_id, polynomials, evaluation_keys, seed)
@@ -466,7 +476,8 @@ def _read_switching_keys(data: Bytes, parameters: Parameters, *, most: int) -> I
     pair_bytes = HEADER_BYTES + _CIPHERTEXT_OVERHEAD + 2 * 8 * len(basis) * basis.ring_degree
     places = _PARMS_ID_BYTES + 8 + 8 * most
     # Residues are random and do not compress: what is there bounds what can honestly come of it.
-    expanded = int(len(data) * 1.25 * 64 / min(q.bit_length() - 1 for q in basis.moduli)) + digits * 2 * HEADER_BYTES
+    length = memoryview(data).nbytes if isinstance(data, bytes | bytearray | memoryview) else 0  # read_object refuses
+    expanded = int(length * _expansion(basis)) + digits * 2 * HEADER_BYTES
     reader = read_object(data, places + min(most * (digits * pair_bytes), (1 << 16) + expanded))
     _check_key_level(reader, parameters)
     count = reader.u64()

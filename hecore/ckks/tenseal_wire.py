@@ -33,6 +33,8 @@ NO_SCALE = -1.0
 EXTENSION = 1000
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DIMENSIONS = 1 << 16
+_MAX_AXES = 32  # of a tensor, as in our own form
+_MAX_FIELDS = 1 << 18  # a field of two bytes takes a hundred to keep
 _U32 = (1 << 32) - 1
 
 Value = int | memoryview
@@ -145,8 +147,11 @@ def write_tensor(message: TensorMessage) -> bytes:
 def read_tensor(data: Bytes) -> TensorMessage:
     """Inverse of `write_tensor`. Raises SerializationError; whether shape and ciphertexts agree, the caller checks."""
     fields = _fields(data)
+    shape = _uints(fields, 1)
+    if len(shape) > _MAX_AXES:
+        raise SerializationError(f"cannot read a tensor of {len(shape)} axes: at most {_MAX_AXES}")
     return TensorMessage(
-        _uints(fields, 1),
+        shape,
         _all_bytes(fields, 2),
         _double(fields, 3),
         _uint(fields, 4, _U32) or None,
@@ -209,7 +214,11 @@ def _fields(data: Bytes) -> Fields:
         raise OperandTypeError(f"cannot read a message from {type(data).__name__}: bytes are needed")
     reader = _FieldReader(data)
     fields: Fields = {}
+    count = 0
     while reader.left:
+        count += 1
+        if count > _MAX_FIELDS:
+            raise SerializationError(f"cannot read a message of more than {_MAX_FIELDS} fields")
         key = reader.varint()
         number, kind = key >> 3, key & 7
         value: Value

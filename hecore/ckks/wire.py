@@ -421,6 +421,10 @@ def _read_ciphertext(reader: PayloadReader, key_id: bytes, keys: KeyMaterial) ->
             f"cannot read ciphertexts of {components} components at level {level}, flags {flags:#x}"
         )
     scale = _read_scale(reader)
+    if not 0 <= scale.log2 <= parameters.level_basis(level).bits:
+        raise SerializationError(
+            f"cannot read ciphertexts of scale 2^{scale.log2:.1f}: at least 1, and below the modulus of level {level}"
+        )
     bound = struct.unpack("<d", reader.block(8))[0] if flags & _BOUNDED else None
     if not noise >= 0 or (bound is not None and not 0 <= bound < math.inf):
         raise SerializationError("cannot read ciphertexts whose noise or bound is negative or no number")

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _BFV, _CKKS = 1, 2
 _EXTENSION = struct.Struct(f"<B{KEY_ID_BYTES}sI")  # version, label, extent
 _EXTENSION_VERSION = 1
+_MAX_MADE_BYTES = 1 << 33
+"""Evaluation keys that a context may ask for by a flag: twice those of the peer's largest default chain."""
 
 
 # -- contexts ----------------------------------------------------------------------------------------------
@@ -118,6 +120,8 @@ def context_from_bytes(data: Any, n_threads: int | None = None) -> TenSEALContex
         context.global_scale = message.scale
     for i, name in enumerate(FLAGS):
         context.set_flag(name, message.auto_flags >> i & 1)
+    if secret_key is not None:
+        _check_made(parameters, message)
     if secret_key is not None and message.makes_relinearization_keys:
         context.generate_relin_keys()
     if secret_key is not None and message.makes_galois_keys:
@@ -134,6 +138,18 @@ def _parameters(data: bytes) -> Parameters:
         raise ForeignBytesError(f"cannot use a context of SEAL's scheme {stored.scheme}: {_CKKS} is CKKS")
     with _foreign():
         return checked_chain(stored.ring_degree, stored.moduli)
+
+
+def _check_made(parameters: Parameters, message: ContextMessage) -> None:
+    """Two bits of a message must not ask for more memory than any honest one does."""
+    one = 16 * (parameters.max_level + 1) * len(parameters.basis) * parameters.ring_degree
+    rotations = 2 * (parameters.ring_degree.bit_length() - 1)
+    size = one * (message.makes_relinearization_keys + rotations * message.makes_galois_keys)
+    if size > _MAX_MADE_BYTES:
+        raise ForeignBytesError(
+            f"cannot make the {size} bytes of evaluation keys that this context asks for: at most {_MAX_MADE_BYTES} on "
+            "loading; serialize without them, and generate_galois_keys afterwards"
+        )
 
 
 def _label(message: ContextMessage, parameters: Parameters) -> tuple[bytes, Label]:
@@ -166,7 +182,10 @@ def vector_from_bytes(context: TenSEALContext, data: bytes) -> VectorData:
         message = tenseal_wire.read_vector(data)
     slots = context.parameters.slots
     if not message.sizes or not all(1 <= size <= slots for size in message.sizes):
-        raise SerializationError(f"cannot read a CKKS vector of {message.sizes} values: from 1 to {slots} a ciphertext")
+        raise SerializationError(
+            f"cannot read a CKKS vector of {len(message.sizes)} ciphertexts of {min(message.sizes, default=0)} to "
+            f"{max(message.sizes, default=0)} values: at least one, from 1 to {slots} values each"
+        )
     ciphertext = _ciphertext(context, message.ciphertexts, message.scale)
     extent = _extent(context, message.extension, max(message.sizes))
     return VectorData(context, ciphertext, message.sizes, message.scale, extent, _seeds(ciphertext))
@@ -203,8 +222,8 @@ def _objects(a: VectorData | TensorData) -> tuple[bytes, ...]:
 
 
 def _ciphertext(context: TenSEALContext, objects: Sequence[bytes], scale: float) -> Ciphertext:
-    if not (math.isfinite(scale) and scale > 0):
-        raise SerializationError(f"cannot read a CKKS tensor of scale {scale}: it must be positive")
+    if not (math.isfinite(scale) and scale >= 1):
+        raise SerializationError(f"cannot read a CKKS tensor of scale {scale}: it must be at least 1")
     with _foreign():
         ciphertext = seal_wire.read_ciphertexts(objects, context.parameters, context.key_id)
     return _exact(ciphertext, scale)
