@@ -26,7 +26,7 @@ from hecore.kernels.cpu.ring_words import (
 )
 from hecore.kernels.cpu.vector import LANES, VECTOR_BYTES, load, store
 
-CHUNK = 256 // LANES  # vectors
+CHUNK = 512 // LANES  # vectors
 GROUP = 4  # digits; divides every number of terms that a sum may hold (`ring_tables.terms`)
 SUMS = 2 * 3 * CHUNK  # vectors of waiting sums
 
