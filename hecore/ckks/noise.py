@@ -19,6 +19,8 @@ and encryptions. Two kinds of polynomials occur:
 from __future__ import annotations
 
 import math
+from fractions import Fraction
+from functools import lru_cache
 
 from hecore.ckks.params import Parameters
 from hecore.ckks.scale import Scale
@@ -31,6 +33,7 @@ __all__ = [
     "fresh_symmetric",
     "key_switching",
     "multiplication",
+    "quotient",
     "rescaling",
     "secret_norm",
     "tail",
@@ -45,12 +48,22 @@ _DIRECTIONS = 16
 _SLACK = 1 + 2**-40  # roundings to nearest are off by at most 2^-46 where several primes are divided away at once
 
 
+def quotient(noise: float, divisor: int) -> float:
+    """noise / divisor, of which the divisor may be no double any more."""
+    try:
+        return noise / divisor
+    except OverflowError:
+        return float(Fraction(noise) / divisor) if math.isfinite(noise) else noise
+
+
+@lru_cache(maxsize=1024)
 def tail(ring_degree: int, variance: float) -> float:
     """|x(zeta)| of a polynomial with independent sub-Gaussian coefficients stays below this; see the module."""
     exponent = FAILURE_BITS * math.log(2) + math.log(_DIRECTIONS * ring_degree / 2)
     return math.sqrt(exponent * variance * ring_degree) / math.cos(math.pi / _DIRECTIONS)
 
 
+@lru_cache(maxsize=1024)
 def secret_norm(parameters: Parameters) -> float:
     """Bound of |s(zeta)|."""
     weight = parameters.secret_weight
@@ -93,7 +106,7 @@ def fresh_public(parameters: Parameters) -> float:
     total = error * (ephemeral + 1 + secret)
     if parameters.special is None:
         return total
-    return total / parameters.special.product + tail(degree, _ROUNDING_VARIANCE) * (1 + secret) * _SLACK
+    return quotient(total, parameters.special.product) + tail(degree, _ROUNDING_VARIANCE) * (1 + secret) * _SLACK
 
 
 def multiplication(
@@ -111,9 +124,10 @@ def rescaling(parameters: Parameters, noise: float, divisor: int, components: in
     """noise / divisor, and for each component a rounding of at most 1/2 a coefficient, times 1, s, s^2."""
     secret = secret_norm(parameters)
     roundings = sum(secret**i for i in range(components))
-    return noise / divisor + parameters.ring_degree / 2 * roundings * _SLACK
+    return quotient(noise, divisor) + parameters.ring_degree / 2 * roundings * _SLACK
 
 
+@lru_cache(maxsize=1024)
 def key_switching(parameters: Parameters, level: int) -> float:
     """What one key switch adds: sum_j d_j*e_j / P over its digits d_j, and the rounding of two components.
 
