@@ -110,7 +110,10 @@ def _to_coefficients(values: NDArray[Any], ring_degree: int, factor: float) -> t
     else:
         kernels.place_real(spectrum, rows, place)
     out = np.empty((len(rows), ring_degree))
-    largest: float = kernels.rounded_product(out, np.fft.fft(spectrum), _twist(ring_degree), factor / half)
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest: float = kernels.rounded_product(out, np.fft.fft(spectrum), _twist(ring_degree), factor / half)
+        if not math.isfinite(out.sum()):  # the kernel's maximum passes over NaN, what infinities leave of each other
+            largest = math.inf
     return out.reshape(*shape, ring_degree), largest
 
 

@@ -156,7 +156,7 @@ def prepare(values: NDArray[Any], parameters: Parameters, *, level: int, scale: 
         raise ShapeError(f"cannot encode {values.shape[-1]} values in one plaintext: it has {parameters.slots} slots")
     coefficients, rest, largest = embedding.to_coefficients(values, parameters.ring_degree, scale)
     # A bit of room on top: noise is added, and `rest` may be.
-    if not largest < basis.product / 4:
+    if not largest < basis.product // 4:  # NaN is not, either
         raise PlaintextRangeError(
             f"cannot encode: at a scale of 2^{scale.log2:.1f} the values overflow the {basis.bits} bits of modulus at "
             f"level {level}; a smaller scale, a higher level or longer moduli help"
@@ -199,6 +199,8 @@ def checked_values(values: ArrayLike, bound: float | None) -> NDArray[Any]:
     if array.dtype.kind not in "biufc":
         raise OperandTypeError(f"cannot encode an array of dtype {array.dtype}: real or complex numbers are needed")
     array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64, copy=False)
+    if bound is not None and not isinstance(bound, int | float | Fraction | np.integer | np.floating):
+        raise OperandTypeError(f"cannot declare a {type(bound).__name__} as a bound: a number is needed")
     if bound is not None and not (0 <= bound < math.inf):
         raise ParameterError(f"cannot declare a bound of {bound}: a finite number, at least 0")
     if not np.isfinite(array).all():
@@ -219,7 +221,7 @@ def _encode_constant(
     """The polynomial round(scale * value), exactly; its transform is the same number everywhere."""
     basis = parameters.level_basis(level)
     constant = round(Fraction(value) * scale.fraction())
-    if not abs(constant) < basis.product / 2:
+    if not abs(constant) < basis.product // 2:
         raise PlaintextRangeError(
             f"cannot encode: at a scale of 2^{scale.log2:.1f} the value overflows the {basis.bits} bits of modulus at "
             f"level {level}"

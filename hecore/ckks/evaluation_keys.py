@@ -6,12 +6,13 @@ the public key, and useless without special moduli.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hecore.errors import KeyMismatchError, MissingKeyError, ParameterError
+from hecore.errors import KeyMismatchError, MissingKeyError, OperandTypeError, ParameterError
 
 if TYPE_CHECKING:
     from hecore.ckks.params import Parameters
@@ -178,7 +179,11 @@ def elements_of(parameters: Parameters, galois: str | Iterable[int] | None, conj
         if galois != "power-of-two":
             raise ParameterError(f'cannot make Galois keys for {galois!r}: "power-of-two" or a list of steps')
         galois = power_of_two_steps(parameters.slots)
-    elements = [element_of_step(parameters.ring_degree, step) for step in galois or ()]
+    try:
+        steps = [operator.index(step) for step in galois or ()]
+    except TypeError:
+        raise OperandTypeError("cannot make Galois keys for these steps: integers are needed") from None
+    elements = [element_of_step(parameters.ring_degree, step) for step in steps]
     if conjugation:
         elements.append(element_of_conjugation(parameters.ring_degree))
     return [element for element in dict.fromkeys(elements) if element != 1]

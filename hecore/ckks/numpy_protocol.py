@@ -49,11 +49,24 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
     return result
 
 
+def _dot(a: Any, b: Any) -> Any:
+    return a * b if np.ndim(a) == 0 or np.ndim(b) == 0 else a @ b
+
+
+def _inner(a: Any, b: Any) -> Any:
+    """Over the last axes of both."""
+    if isinstance(b, EncryptedTensor):
+        if b.ndim > 1:
+            raise OperandTypeError("cannot take np.inner with an encrypted matrix on the right: @ takes one axis of it")
+        return _dot(a, b)
+    return _dot(a, np.asarray(b).T)
+
+
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.concatenate: concatenate,
     np.stack: stack,
-    np.dot: operator.matmul,
-    np.inner: operator.matmul,
+    np.dot: _dot,
+    np.inner: _inner,
     np.sum: lambda x, axis=None, keepdims=False: x.sum(axis, keepdims),
     np.mean: lambda x, axis=None, keepdims=False: x.mean(axis, keepdims),
     np.reshape: lambda x, shape: x.reshape(shape),

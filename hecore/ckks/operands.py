@@ -45,7 +45,11 @@ class Plain:
         """Raises PlaintextRangeError for zero."""
         if not self.values.all():
             raise PlaintextRangeError("cannot divide an encrypted tensor by zero")
-        return Plain(1 / self.values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = 1 / self.values
+        if not np.isfinite(values).all():
+            raise PlaintextRangeError("cannot divide an encrypted tensor by numbers whose reciprocals are infinite")
+        return Plain(values)
 
 
 def as_plain(operand: object) -> Constant | Plain:
@@ -72,6 +76,12 @@ def as_plain(operand: object) -> Constant | Plain:
 
 
 def public_bound(values: NDArray[Any]) -> float:
-    """The largest magnitude, rounded up to a power of two: what a plain operand shows of itself in worst cases."""
-    largest = float(np.abs(values).max(initial=0.0))
+    """The largest magnitude, rounded up to a power of two: what a plain operand shows of itself in worst cases.
+
+    Raises PlaintextRangeError where that is no double.
+    """
+    with np.errstate(over="ignore"):
+        largest = float(np.abs(values).max(initial=0.0))
+    if largest > 2.0**1023:
+        raise PlaintextRangeError("cannot compute with numbers above 2^1023")
     return 2.0 ** math.ceil(math.log2(largest)) if largest else 0.0

@@ -205,7 +205,8 @@ class Parameters:
         return math.sqrt(ERROR_VARIANCE)
 
     def check_level(self, level: int) -> int:
-        """`level` itself, from 0 to max_level, else LevelError."""
+        """`level` itself, from 0 to max_level, else LevelError; OperandTypeError for what is no integer."""
+        level = _integer("level", level)
         if not 0 <= level <= self.max_level:
             raise LevelError(f"cannot use level {level}: these parameters have levels 0 to {self.max_level}")
         return level

@@ -17,6 +17,7 @@ published, the real parts of the n values of a tensor, so that B = sqrt(n) * noi
 from __future__ import annotations
 
 import math
+import operator
 import threading
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 MIN_STATISTICAL_SECURITY = 30
+MAX_STATISTICAL_SECURITY = 256
 MAX_QUERIES = 1 << 40
 _FAILURE_BITS = 40
 
@@ -90,8 +92,14 @@ def decrypt_public(
 
     if not isinstance(x, EncryptedTensor):
         raise OperandTypeError(f"cannot publish a {type(x).__name__}: an EncryptedTensor is needed")
-    if statistical_security < MIN_STATISTICAL_SECURITY:
-        raise ParameterError(f"cannot promise {statistical_security} bits: at least {MIN_STATISTICAL_SECURITY}")
+    try:
+        bits, statistical_security, queries = map(operator.index, (bits, statistical_security, queries))
+    except TypeError:
+        raise OperandTypeError("cannot publish: bits, statistical_security and queries are whole numbers") from None
+    if not MIN_STATISTICAL_SECURITY <= statistical_security <= MAX_STATISTICAL_SECURITY:
+        raise ParameterError(
+            f"cannot promise {statistical_security} bits: from {MIN_STATISTICAL_SECURITY} to {MAX_STATISTICAL_SECURITY}"
+        )
     if not 1 <= queries <= MAX_QUERIES:
         raise ParameterError(f"cannot plan {queries} queries: from 1 to {MAX_QUERIES}")
     count = x.size * (2 if x.dtype.kind == "c" else 1)

@@ -135,3 +135,15 @@ def test_too_few_levels_say_how_many_are_needed() -> None:
 def test_numbers_out_of_range_are_refused(call: Callable[[], object]) -> None:
     with pytest.raises(ParameterError, match="cannot"):
         call()
+
+
+def test_empty_slots_stay_in_the_interval() -> None:
+    """1/x on [0.5, 1.5] by degree 31 is -210 at 0, which sums would take away again, with all its error."""
+    values = np.array([0.5, 0.8, 1.1, 1.4, 1.5])
+    y = ckks.inverse(encrypt(values, "deep", bound=1.5), (0.5, 1.5), 31)
+    assert agrees(y, 1 / values, "deep")
+    assert agrees(y.sum(), (1 / values).sum(), "deep")
+    assert y.padding is not None
+    assert abs(y.padding) <= 2
+    signed = ckks.sign(encrypt([-3.5, -2.5, -3.7], "deep", bound=None) + 3, 0.25, 2.0**-5)
+    assert np.abs(keys("deep").secret_key.decrypt(signed) - [-1, 1, -1]).max() < 2.0**-4

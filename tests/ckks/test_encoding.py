@@ -238,3 +238,31 @@ def test_a_plaintext_checks_its_basis(parameters: Parameters) -> None:
     plaintext = encode(numbers(SLOTS), parameters)
     with pytest.raises(ParameterError, match="level 1"):
         Plaintext(parameters, plaintext.polynomial, 1, plaintext.scale, None, 0.0)
+
+
+@pytest.mark.parametrize("scale", [2**40, 2**60])
+@pytest.mark.parametrize("signs", ["alternating", "random", "complex"])
+def test_values_whose_transform_leaves_the_doubles(signs: str, scale: int) -> None:
+    """Infinities of both signs leave NaN, which is no large number to a comparison."""
+    values: Any = {
+        "alternating": np.resize([1e308, -1e308], SLOTS),
+        "random": 1e308 * np.random.default_rng(1).choice([-1, 1], SLOTS),
+        "complex": np.full(SLOTS, 1e308 * (1 + 1j)),
+    }[signs]
+    parameters = Parameters.insecure(ring_degree=RING_DEGREE, moduli_bits=[60, 40, 40, 60], scale=scale)
+    with pytest.raises(PlaintextRangeError):
+        encode(values, parameters)
+
+
+def test_moduli_longer_than_any_double() -> None:
+    parameters = Parameters.insecure(ring_degree=RING_DEGREE, moduli_bits=[60] * 20, scale=2**40)
+    values = np.linspace(-1, 1, SLOTS)
+    assert np.abs(decode(encode(values, parameters)) - values).max() < 1e-9
+    assert np.abs(decode(encode(0.5, parameters)) - 0.5).max() < 1e-9
+
+
+@pytest.mark.parametrize("options", [{"level": "1"}, {"level": 1.0}, {"bound": "1"}, {"bound": 1j}])
+def test_options_of_wrong_types(options: dict[str, Any]) -> None:
+    parameters = Parameters.insecure(ring_degree=RING_DEGREE, moduli_bits=[60, 40, 60], scale=2**40)
+    with pytest.raises(OperandTypeError):
+        encode([1.0], parameters, **options)

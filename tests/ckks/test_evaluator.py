@@ -276,3 +276,23 @@ def test_the_error_of_real_parameters_stays_within_the_noise() -> None:
     error = np.abs(real.secret_key.decrypt(product)[0] - values**2).max()
     assert error < product.noise / float(product.scale) < 1e-3
     assert error < 1e-6
+
+
+@pytest.mark.parametrize("factor", [1e60, 2**200, 10**400, Fraction(10**400), -(2**200)])
+def test_constants_overflow_without_a_declared_bound(factor: Any) -> None:
+    x = raw(numbers(SLOTS), bound=None)
+    for operation in (evaluator.add, evaluator.subtract, evaluator.multiply):
+        with pytest.raises(ScaleError, match="need more than"):
+            operation(x, factor)
+
+
+def test_arrays_overflow_without_a_declared_bound() -> None:
+    x = keys().public_key.encrypt(numbers(SLOTS))
+    with pytest.raises(ScaleError, match="need more than"):
+        x * np.full(SLOTS, 1e30)
+
+
+def test_rescaling_by_more_than_a_double_holds() -> None:
+    parameters = ckks.Parameters.insecure(ring_degree=64, moduli_bits=[60] * 22, scale=2**40)
+    x = ckks.generate_keys(parameters).secret_key.encrypt(0.5, bound=1.0).ciphertext
+    assert 0 < evaluator.rescale(x, 18).noise < 1e6

@@ -337,3 +337,9 @@ def test_keys_made_elsewhere(parameters: Parameters) -> None:
     x = keys.public_key.encrypt([1.0, 2.0])
     assert x.device == "cpu"
     assert np.abs(keys.secret_key.decrypt(x * x) - [1, 4]).max() < 1e-6
+
+
+@pytest.mark.parametrize("steps", [[1.5], ["a"], 3])
+def test_steps_that_are_no_integers(keys: Keys, steps: Any) -> None:
+    with pytest.raises(OperandTypeError, match="integers"):
+        keys.secret_key.make_galois_keys(steps)

@@ -158,3 +158,9 @@ def test_missing_levels_and_keys() -> None:
 
 def test_repr_shows_no_number() -> None:
     assert repr(PlainMatrix(numbers(3, 2))) == "<PlainMatrix of shape (3, 2)>"
+
+
+def test_diagonals_between_slots() -> None:
+    steps: Any = {0.5: [1.0, 2.0]}
+    with pytest.raises(OperandTypeError, match="integers"):
+        LinearTransform(steps)

@@ -134,3 +134,22 @@ def test_other_refusals() -> None:
             x**exponent
     with pytest.raises(MissingKeyError, match="relinearization"):
         polynomial.evaluate(replace(x.ciphertext, evaluation_keys=None), [1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("coefficients", [np.array([0.0, 1j]), ["0", "1"], [[1.0], [2.0, 3.0]]])
+def test_coefficients_that_are_not_real(coefficients: Any) -> None:
+    """NumPy would drop imaginary parts with a warning, and read digits out of text."""
+    with pytest.raises(OperandTypeError):
+        polynomial.evaluate(encrypt(A), coefficients)
+
+
+def test_intervals_and_powers_that_are_no_numbers() -> None:
+    for interval in [(float("nan"), 1.0), (-float("inf"), 1.0), (1.0, 1.0)]:
+        with pytest.raises(ParameterError):
+            chebyshev(encrypt(A), [0.0, 1.0], interval)
+    interval_of_one: Any = (1.0,)
+    with pytest.raises(OperandTypeError):
+        chebyshev(encrypt(A), [0.0, 1.0], interval_of_one)
+    exponent: Any = 2.0
+    with pytest.raises(OperandTypeError):
+        polynomial.power(encrypt(A), exponent)

@@ -242,6 +242,19 @@ def test_wrong_operands(keys: Keys) -> None:
     assert other.secret_key.query_budget.count == 0
 
 
+@pytest.mark.parametrize(
+    "options", [{"bits": 5.5}, {"bits": "5"}, {"bits": 5, "statistical_security": 40.0}, {"bits": 5, "queries": 2.5}]
+)
+def test_options_of_wrong_types(options: dict[str, Any]) -> None:
+    keys = make_keys()
+    tensor = keys.public_key.encrypt(numbers(4), bound=1.0)
+    with pytest.raises(OperandTypeError, match="whole numbers"):
+        keys.secret_key.decrypt_public(tensor, **options)
+    with pytest.raises(ParameterError, match="from 30 to 256"):
+        keys.secret_key.decrypt_public(tensor, 5, statistical_security=5000)
+    assert keys.secret_key.query_budget.count == 0
+
+
 # -- arithmetic ------------------------------------------------------------------------------------------------
 
 floats = st.floats(-1e6, 1e6).map(lambda x: x if abs(x) > 1e-30 else 0.0)
