@@ -116,9 +116,7 @@ def scratch_size(digits: int, degree: int) -> int:
 
 
 @kernel
-def switch_digits(
-    out, values, rows, steps, keys, passes, plan, terms, constants, addresses, scratch, first, last
-):
+def switch_digits(out, values, rows, steps, keys, passes, plan, terms, constants, addresses, scratch, first, last):
     """out[B, c] = sum over digits j of digit j (as in `raise_digits`) times polynomial j from keys[c]: (B*c, k', N).
 
     keys: the address of the first of d polynomials (k', N) for each component of each key, an even number for each key
@@ -156,7 +154,8 @@ def divide_rows(out, a, rows, steps, factors, passes, plan, constants, plus, add
     where added[1] is 0.
     """
     degree, batch = out.shape[2], out.shape[0]
-    rest, vectors, components, some = scratch.ctypes.data, degree // LANES, public(added[0]), public(added[1])
+    rest, vectors = np.intp(scratch.ctypes.data), degree // LANES
+    components, some = public(added[0]), public(added[1])
     for unit in range(first, last):
         position, polynomial = unit // batch, unit % batch
         make_row(rest, row_of(rows, polynomial, 0), steps, position, degree, passes, plan)

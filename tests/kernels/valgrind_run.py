@@ -19,6 +19,9 @@ cache.source_digest = lambda: "valgrind"  # type: ignore[assignment]
 
 from hecore.arith.limbs import ints_from_limbs, limbs_from_ints  # noqa: E402
 from hecore.arith.modulus import CrtModulus  # noqa: E402
+from hecore.arith.rns import RnsBasis, ntt_primes  # noqa: E402
+from hecore.backends.cpu import CpuBackend  # noqa: E402
+from hecore.backends.reference import ReferenceBackend  # noqa: E402
 from hecore.kernels.cpu import crt as crt_kernels  # noqa: E402
 from hecore.kernels.cpu import elements, multi  # noqa: E402
 from hecore.kernels.cpu.context import context_for, empty_vectors, make_crt_context  # noqa: E402
@@ -27,6 +30,8 @@ from hecore.kernels.cpu.vector import LANES, peek  # noqa: E402
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from hecore.backends.ring_protocol import Backend
 
     Words = NDArray[np.uint64]
 
@@ -39,22 +44,32 @@ class Marks:
         self._library.hidden.restype = ctypes.c_size_t
         self.valgrind = bool(self._library.running())
 
-    def _call(self, name: str, array: Words) -> int:
+    def _call(self, name: str, array: NDArray[Any]) -> int:
         assert array.flags.c_contiguous
         function = getattr(self._library, name)
         return int(function(ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)) or 0)
 
-    def hide(self, array: Words) -> Words:
+    def hide(self, array: NDArray[Any]) -> NDArray[Any]:
         self._call("hide", array)
         return array
 
-    def reveal(self, array: Words) -> Words:
+    def reveal(self, array: NDArray[Any]) -> NDArray[Any]:
         """Before anything looks at a result: memcheck must have seen the secret flow into it."""
         array = np.ascontiguousarray(array)
         if self.valgrind:
             assert self._call("hidden", array) > 0, "no secret reached this result"
         self._call("reveal", array)
         return array
+
+
+class Unmarked(Marks):
+    """For the reference, which is not judged."""
+
+    def __init__(self) -> None:
+        self.valgrind = False
+
+    def _call(self, name: str, array: NDArray[Any]) -> int:
+        return 0
 
 
 def secrets(marks: Marks) -> None:
@@ -128,6 +143,44 @@ def decrypt(marks: Marks, engine: Engine, crt: CrtModulus, messages: list[int]) 
     assert ints_from_limbs(marks.reveal(found)) == messages
 
 
+def ring(marks: Marks, backend: Backend) -> list[NDArray[Any]]:
+    """Every operation on polynomials, from hidden coefficients; results revealed."""
+    basis, special = RnsBasis(16, ntt_primes(16, [60, 45, 40])), RnsBasis(16, ntt_primes(16, [59]))
+    digits, shown = [(0, 1), (1, 3)], []
+    signed = np.array([5, -7, 0, 1 << 62, *range(-6, 6)], dtype=np.int64)
+    wide, negative = np.arange(32, dtype=np.uint64).reshape(16, 2), np.arange(16) % 3 == 0
+    a = backend.ring_encode(marks.hide(np.stack([signed, signed[::-1]])), basis, ntt=True)
+    b = backend.ring_encode_wide(marks.hide(wide), marks.hide(negative), basis, ntt=True)
+    coefficients, pairs = backend.intt(a), backend.ring_reshape(backend.ring_concatenate([a, a]), (2, 2))
+    keys = backend.decompose(a, digits, special)
+    switched = backend.decompose_mul_accumulate(a, digits, special, keys)
+    polynomials = [
+        coefficients,
+        backend.residue_add(a, b),
+        backend.residue_sub(a, b),
+        backend.residue_negate(a),
+        backend.residue_mul(a, b),
+        backend.residue_mul_accumulate(a, a),
+        backend.residue_scale(a, [1, 2, 3]),
+        backend.residue_shift(a, [1, 2, 3]),
+        backend.residue_shift(coefficients, [1, 2, 3]),
+        backend.tensor_product(a, a),
+        backend.automorphism(a, 5),
+        backend.automorphism(coefficients, 5),
+        backend.automorphism_sum(pairs, [3, 5]),
+        backend.base_convert(coefficients, special, exact=False),
+        backend.base_convert(coefficients, special, exact=True),
+        backend.divide_round(a, 1),
+        backend.divide_round(a, 2),
+        backend.divide_round(coefficients, 1),
+        backend.divide_round(switched, 2, plus=backend.ring_moduli(pairs, [0, 1])),
+        keys,
+        switched,
+    ]
+    shown += [marks.reveal(backend.ring_download(polynomial)) for polynomial in polynomials]
+    return shown + [marks.reveal(part) for part in backend.ring_decode(a)]
+
+
 @cache.kernel
 def leak(a: Any) -> int:
     """What the lane exists to catch: a jump on a digit."""
@@ -149,6 +202,9 @@ def main() -> None:
     assert marks.valgrind == (job != "fill")
     if job in ("fill", "secrets"):
         secrets(marks)
+        results = ring(marks, CpuBackend(1))
+        nothing_to_hide = ring(Unmarked(), ReferenceBackend())
+        assert all(map(np.array_equal, results, nothing_to_hide))
     if job in ("fill", "plant"):
         plant(marks)
     assert job == "fill" or all(function.cache_hits for function in cache._published), "compiled under valgrind"
