@@ -8,6 +8,10 @@ from hecore.bench.targets import Target, percent_of_floor, ratio, share
 NTT_SIZE = "16384, 49 bits"
 
 
+_NO_LARGER = 1.02
+"""Fresh errors have one distribution in both libraries; two keys of different weight set them a per cent apart."""
+
+
 def _against_peer(text: str, bound: float, operation: str, size: str) -> Target:
     return Target(f"{text}, {size}, against {PEER}", bound, ratio(operation, size, PEER))
 
@@ -28,7 +32,7 @@ CKKS = (
     _against_peer("784×64 matrix × encrypted vector", 10, "matvec_784x64", MAIN.name),
     _against_peer("polynomial of degree 7", 4, "polynomial_7", DEEP.name),
     *(
-        Target(f"{what}, {size}, over {PEER}'s", 1, share(what, size, PEER), at_most=True)
+        Target(f"{what}, {size}, over {PEER}'s", _NO_LARGER, share(what, size, PEER), at_most=True)
         for what, size in (
             ("error of encryption", MAIN.name),
             ("error of ct × ct", MAIN.name),

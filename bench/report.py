@@ -238,9 +238,11 @@ def _plain_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Three digits."""
+    """Three digits; two of what is below a tenth."""
     if value is None:
         return MISSING
+    if 0 < value < 0.0995:
+        return f"{value:.2g}"
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 

@@ -148,7 +148,8 @@ def test_report_of_a_file_that_is_no_result(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(9.994, "9.99"), (9.9999, "10.0"), (99.97, "100"), (0.5, "0.50"), (1234, "1234"), (None, "–")]
+    ("value", "text"),
+    [(9.994, "9.99"), (9.9999, "10.0"), (99.97, "100"), (0.5, "0.50"), (1234, "1234"), (0.0023, "0.0023"), (None, "–")],
 )
 def test_three_digits(value: float | None, text: str) -> None:
     assert report._number(value) == text

@@ -83,6 +83,19 @@ def test_every_suite_runs_once(tmp_path: Path) -> None:
     assert run.machine["threads"] == 1
 
 
+def test_without_a_command_both_schemes_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+
+    def remember(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        ran.append(command[1:])
+        return subprocess.CompletedProcess(command, len(ran) - 1)  # the second run has a row that failed
+
+    monkeypatch.setattr(subprocess, "run", remember)
+    assert main(["--scale", "quick", "--rounds", "3"]) == 1
+    shared = ["--scale", "quick", "--rounds", "3", "--device", "cpu"]
+    assert ran == [["-m", "hecore.bench", scheme, *shared] for scheme in ("paillier", "ckks")]
+
+
 def test_two_threads_run_beside_one(tmp_path: Path) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two threads need two cores")
