@@ -61,13 +61,14 @@ def test_installed_outside_the_checkout_the_demo_runs(copied_checkout: Path, tmp
     )
     assert Path(where.stdout.strip()).is_relative_to(tmp_path / "environment")
 
-    demo = subprocess.run(
-        [binaries / "hecore", "demo", "--rows", "64", "--epochs", "1"],
-        cwd=elsewhere,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert "AUC" in demo.stdout
+    for options in (["--epochs", "1"], ["--scheme", "ckks", "--rounds", "1"]):
+        demo = subprocess.run(
+            [binaries / "hecore", "demo", "--rows", "64", *options],
+            cwd=elsewhere,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert demo.returncode == 0, demo.stdout + demo.stderr
+        assert "AUC" in demo.stdout
