@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +140,7 @@ def _largest_primes(ring_degree: int, bits: int, count: int) -> list[int]:
     return primes
 
 
-@cache
+@lru_cache(maxsize=1 << 10)
 def primitive_root(q: int, ring_degree: int) -> int:
     """The smallest primitive 2N-th root of unity modulo q, for N = ring_degree: psi with psi^N = -1."""
     order = 2 * ring_degree
@@ -161,7 +161,7 @@ def bit_reversal(size: int) -> NDArray[np.intp]:
     return out
 
 
-@cache
+@lru_cache(maxsize=1 << 8)  # half a megabyte each at degree 2^16
 def root_powers(q: int, ring_degree: int, *, inverse: bool = False) -> NDArray[np.uint64]:
     """psi^i at position brv(i) for i < ring_degree: (N,) uint64, read-only; psi^-i where `inverse`."""
     psi = primitive_root(q, ring_degree)

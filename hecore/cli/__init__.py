@@ -185,4 +185,7 @@ def _add_demo(sub: argparse.ArgumentParser) -> None:
 
 
 def _bit_sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in text.split(","))
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError("bits of each modulus, as in 60,40,40,60") from None

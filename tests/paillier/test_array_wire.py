@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hecore import wire
 from hecore.errors import CiphertextError, HecoreError, KeyMismatchError, OperandTypeError, SerializationError
 from hecore.paillier import (
     EncryptedArray,
@@ -21,7 +22,6 @@ from hecore.paillier import (
     PublicKey,
     SecretKey,
     generate_insecure_keypair,
-    wire,
 )
 from hecore.paillier.array_wire import MAX_EXPONENT
 from hecore.paillier.encoding import Encoding, EncodingChoice

@@ -13,7 +13,7 @@ __all__ = [
 
 __title__ = "phe"
 __summary__ = "The API of phe 1.5 on hecore"
-__uri__ = "https://pypi.org/project/hecore/"
+__uri__ = "https://github.com/data61/python-paillier"
 __version__ = "1.5.0"
 __author__ = "hecore contributors"
 __email__ = ""
