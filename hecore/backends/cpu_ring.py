@@ -244,16 +244,10 @@ class CpuRing:
 
     def _tail_with_multiple(self, a: PolynomialArray, plus: PolynomialArray, dropped: RnsBasis) -> PolynomialArray:
         """The residues of a + R*plus modulo `dropped`, the last moduli of a; R is the product of those `plus` lacks."""
-        kept, width, components = len(a.basis) - len(dropped), len(plus.basis), plus.shape[-1]
-        tail = self._empty(a.size, dropped)
-        np.copyto(tail, a.data[:, kept:])
-        some = self.ring_moduli(plus, range(kept, width))
-        product = a.basis.take(range(width, len(a.basis))).product
-        scaled = self.residue_scale(some, some.basis.residues(product))
-        place = tail.reshape(-1, a.shape[-1], *tail.shape[1:])[:, :components, : width - kept]
-        rows = np.ascontiguousarray(place).reshape(scaled.data.shape)
-        own = PolynomialArray(self, some.basis, plus.shape, True, rows)
-        place[:] = self.residue_add(own, scaled).data.reshape(place.shape)
+        tail, lacking = self._empty(a.size, dropped), a.basis.moduli[len(plus.basis) :]
+        added = np.array([a.shape[-1], plus.shape[-1]])
+        factors, constants = ring_tables.products(dropped, lacking), ring_tables.basis_constants(dropped)
+        self._rows(ring_pointwise.add_multiples, tail, a.data, plus.data, added, factors, constants)
         return PolynomialArray(self, dropped, a.shape, True, tail)
 
     def decompose(self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis) -> PolynomialArray:

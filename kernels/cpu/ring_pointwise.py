@@ -159,6 +159,28 @@ def scale(out, a, factors, constants, first, last):
 
 
 @kernel
+def add_multiples(out, a, plus, added, factors, constants, first, last):
+    """out = the last residues of `a`, to which `plus` times a factor is added as far as it has these residues.
+
+    To the first added[1] of each added[0] polynomials the next one of `plus`.
+    """
+    k, vectors, components, some = out.shape[1], out.shape[2] // LANES, public(added[0]), public(added[1])
+    start = a.shape[1] - k
+    for row in range(first, last):
+        polynomial, position = row // k, row % k
+        x, target = row_of(a, polynomial, start + position), row_of(out, polynomial, position)
+        for i in range(vectors):
+            store(target, i, load(x, i))
+        if polynomial % components < some and start + position < plus.shape[1]:
+            y = row_of(plus, polynomial // components * some + polynomial % components, start + position)
+            factor, prime = factors.ctypes.data + position * FACTOR * 8, prime_of(constants, position)
+            if public(constants[position, KIND]) == NARROW:
+                narrow_add_multiple(target, y, factor, vectors, prime)
+            else:
+                wide_add_multiple(target, y, factor, vectors, prime)
+
+
+@kernel
 def permute(out, a, sources, patterns, first, last):
     """Rows of values: vector i of the image is vector sources[i, 0], lanes in the order of pattern sources[i, 1].
 

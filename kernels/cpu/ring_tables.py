@@ -155,6 +155,12 @@ def division(kept: RnsBasis, dropped: RnsBasis) -> Words:
 
 
 @lru_cache(maxsize=1024)
+def products(basis: RnsBasis, moduli: tuple[int, ...]) -> Words:
+    """(k, 3): the product of `moduli` modulo each prime of `basis`, as a constant factor."""
+    return factors(basis.residues(math.prod(moduli)), basis)
+
+
+@lru_cache(maxsize=1024)
 def reciprocals(kept: RnsBasis, moduli: tuple[int, ...]) -> Words:
     """(k, 3): the inverse of the product of `moduli`, maybe of none, modulo each prime of `kept`."""
     return factors([invert(math.prod(moduli) % q, q) for q in kept.moduli], kept)
