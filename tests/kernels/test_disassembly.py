@@ -81,6 +81,7 @@ SECRET = {
     "power.exponentiate",
     "power.fixed_base",
     "power.fixed_base_spread",
+    "ring_accumulate.multiply",
     "ring_accumulate.multiply_accumulate",
     "ring_compose.compose",
     "ring_convert.cofactors",
