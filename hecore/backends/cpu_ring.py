@@ -169,11 +169,27 @@ class CpuRing:
 
     def residue_mul(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
         shape = checks.check_product(self, a, b)
-        return self._sum_of_products(a, b, shape, 1, 0)
+        out = self._empty(math.prod(shape), a.basis)
+        left, right = _meeting(a.shape, b.shape, 0)
+        constants = ring_tables.basis_constants(a.basis)
+        self._rows(ring_accumulate.multiply, out, a.data, b.data, left, right, constants)
+        return PolynomialArray(self, a.basis, shape, True, out)
 
     def residue_mul_accumulate(self, a: PolynomialArray, b: PolynomialArray) -> PolynomialArray:
         shape, count = checks.check_accumulate(self, a, b)
-        return self._sum_of_products(a, b, shape, count, 1)
+        size = math.prod(shape)
+        out = self._empty(size, a.basis)
+        left, right = _meeting(a.shape, b.shape, 1)
+        together = 2 if _in_pairs(a.shape, b.shape) else 1
+        terms, constants = ring_tables.terms(a.basis), ring_tables.basis_constants(a.basis)
+        fixed = (out, a.data, b.data, left, right, count, together, terms, constants)
+
+        def task(first: int, last: int) -> None:
+            addresses, scratch = np.empty(count, dtype=np.intp), scratch_vectors(ring_accumulate.SUMS)
+            ring_accumulate.multiply_accumulate(*fixed, addresses, scratch, first, last)
+
+        self._workers.run(size // together * len(a.basis), task)
+        return PolynomialArray(self, a.basis, shape, True, out)
 
     def residue_scale(self, a: PolynomialArray, factors: Sequence[int]) -> PolynomialArray:
         checks.check_owned(self, a)
@@ -350,23 +366,6 @@ class CpuRing:
         self._rows(ring_pointwise.combine, out, a.data, b.data, left, right, operation, constants)
         return PolynomialArray(self, a.basis, shape, a.ntt, out)
 
-    def _sum_of_products(
-        self, a: PolynomialArray, b: PolynomialArray, shape: tuple[int, ...], count: int, inner: int
-    ) -> PolynomialArray:
-        size = math.prod(shape)
-        out = self._empty(size, a.basis)
-        left, right = _meeting(a.shape, b.shape, inner)
-        together = 2 if _in_pairs(a.shape, b.shape, inner) else 1
-        terms, constants = ring_tables.terms(a.basis), ring_tables.basis_constants(a.basis)
-        fixed = (out, a.data, b.data, left, right, count, together, terms, constants)
-
-        def task(first: int, last: int) -> None:
-            addresses, scratch = np.empty(count, dtype=np.intp), scratch_vectors(ring_accumulate.SUMS)
-            ring_accumulate.multiply_accumulate(*fixed, addresses, scratch, first, last)
-
-        self._workers.run(size // together * len(a.basis), task)
-        return PolynomialArray(self, a.basis, shape, True, out)
-
     def _convert(
         self,
         out: Words,
@@ -404,7 +403,7 @@ def _meeting(a: tuple[int, ...], b: tuple[int, ...], inner: int) -> tuple[NDArra
 
 
 @lru_cache(maxsize=1024)
-def _in_pairs(a: tuple[int, ...], b: tuple[int, ...], inner: int) -> bool:
+def _in_pairs(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     """Whether results 2p and 2p + 1 come from one polynomial of `a`."""
-    left, _ = _meeting(a, b, inner)
+    left, _ = _meeting(a, b, 1)
     return len(left) > 0 and len(left) % 2 == 0 and bool((left[::2] == left[1::2]).all())

@@ -102,11 +102,18 @@ def _make_accumulate(left_factor, add_product, reduce, columns):
                         store(other, i, reduce(sums_more, c))
                     place += 2 * size
 
-    return one, two
+    @inner
+    def product(out, x, y, vectors, prime):
+        """out = x * y."""
+        c, nothing = constants_at(prime), (zero(), zero(), zero())
+        for i in range(vectors):
+            store(out, i, reduce(add_product(nothing, left_factor(load(x, i), c), load(y, i)), c))
+
+    return product, one, two
 
 
-_narrow_one, _narrow_two = _make_accumulate(narrow_left, narrow_add, narrow_reduce, 2)
-_wide_one, _wide_two = _make_accumulate(wide_left, wide_add, wide_reduce, 3)
+_narrow_product, _narrow_one, _narrow_two = _make_accumulate(narrow_left, narrow_add, narrow_reduce, 2)
+_wide_product, _wide_one, _wide_two = _make_accumulate(wide_left, wide_add, wide_reduce, 3)
 
 
 @inner
@@ -120,6 +127,19 @@ def accumulate(out, other, addresses, y, more, step, count, terms, vectors, narr
         _wide_two(out, other, addresses, y, more, step, count, terms, vectors, prime, waiting)
     else:
         _wide_one(out, addresses, y, step, count, terms, vectors, prime, waiting)
+
+
+@kernel
+def multiply(out, a, b, left, right, constants, first, last):
+    """out[p] = a[left[p]] * b[right[p]]; rows of `out`."""
+    k, vectors = out.shape[1], out.shape[2] // LANES
+    for row in range(first, last):
+        p, position = row // k, row % k
+        x, y = row_of(a, public(left[p]), position), row_of(b, public(right[p]), position)
+        if public(constants[position, KIND]) == NARROW:
+            _narrow_product(row_of(out, p, position), x, y, vectors, prime_of(constants, position))
+        else:
+            _wide_product(row_of(out, p, position), x, y, vectors, prime_of(constants, position))
 
 
 @kernel
