@@ -317,15 +317,11 @@ class EncryptedTensor(Refusals):
         return self.derived(replace(filled, bound=None if bound is None else max(bound, abs(value))), complex(value))
 
     def _encoded(self, values: NDArray[Any], scale: Scale) -> encoding.Plaintext:
-        """Slots next to this tensor's ciphertexts."""
-        return encoding.encode(
-            values,
-            self.parameters,
-            level=self.level,
-            scale=scale,
-            bound=public_bound(values),
-            backend=self.ciphertext.backend,
-        )
+        """Slots (…, slots), checked already, next to this tensor's ciphertexts."""
+        bound = public_bound(values)
+        message = encoding.prepare(values, self.parameters, level=self.level, scale=scale, bound=bound)
+        polynomial = message.polynomial(self.ciphertext.backend)
+        return encoding.Plaintext(self.parameters, polynomial, self.level, scale, bound, message.noise)
 
     def derived(self, ciphertext: Ciphertext, padding: complex | None) -> EncryptedTensor:
         """What an operation on every slot made of this tensor."""
