@@ -204,7 +204,7 @@ def _switch_square(a: Ciphertext, *, rescale: bool) -> PolynomialArray:
 def rescale(a: Ciphertext, count: int = 1) -> Ciphertext:
     """Divide by the last `count` moduli and drop them: level - count, and the exact scale divided by each.
 
-    Raises LevelError where there are not so many.
+    Raises LevelError where there are not so many, ScaleError where less than a scale of 1 would be left.
     """
     _check_rescale(a, count)
     polynomials = a.backend.divide_round(a.polynomials, count)
@@ -221,6 +221,12 @@ def _check_rescale(a: Ciphertext, count: int) -> None:
         raise LevelError(
             f"cannot rescale by {count} moduli: the ciphertext is at level {a.level}. A longer chain of moduli_bits "
             "gives more levels"
+        )
+    left = a.scale / math.prod(a.polynomials.basis.moduli[-count:])
+    if left.log2 < 0:
+        raise ScaleError(
+            f"cannot rescale by {count} moduli: of the scale {a.scale!r} 2^{left.log2:.1f} would be left, too "
+            "little to hold a value; multiply first"
         )
 
 

@@ -13,6 +13,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import final
 
+import numpy as np
+
 from hecore.errors import OperandTypeError, ScaleError
 
 _HASH_MODULUS = (1 << 61) - 1  # the prime of Python's own numeric hash
@@ -35,10 +37,12 @@ class Scale:
         self.powers = tuple(sorted((base, exponent) for base, exponent in merged.items() if exponent))
 
     @classmethod
-    def of(cls, value: Scale | int | float | Fraction) -> Scale:
+    def of(cls, value: Scale | int | float | Fraction | np.integer) -> Scale:
         """A positive number, exactly. Raises ScaleError for zero, negative, infinite and NaN, OperandTypeError."""
         if isinstance(value, Scale):
             return value
+        if isinstance(value, np.integer):
+            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
             raise OperandTypeError(f"cannot use a {type(value).__name__} as a scale: int, float or Fraction")
         if isinstance(value, float) and not math.isfinite(value):

@@ -88,6 +88,10 @@ def test_what_is_no_number_is_refused(value: object) -> None:
         Scale.of(value)  # type: ignore[arg-type]
 
 
+def test_numpy_integers_are_numbers() -> None:
+    assert Scale.of(np.int64(2**40)) == Scale.of(2**40)
+
+
 def test_beyond_doubles() -> None:
     scale = Scale.of(2) ** 2000
     assert scale.log2 == 2000
