@@ -7,7 +7,9 @@ inputs, never measured: |z| <= bound and |e| <= noise in every slot (units of m,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -173,6 +175,14 @@ class Ciphertext:
             return self
         words = self.backend.ring_download(self.polynomials)
         return replace(self, polynomials=backend.ring_upload(words, self.polynomials.basis, ntt=True))
+
+
+@lru_cache(maxsize=256)
+def _component_places(shape: tuple[int, ...], components: int, position: int) -> Indices:
+    """Where one component of each ciphertext is, in the shape of the batch."""
+    places = np.arange(math.prod(shape), dtype=np.intp).reshape(shape) * components + position
+    places.setflags(write=False)
+    return places
 
 
 def check_compatible(a: Ciphertext, b: Ciphertext, verb: str) -> None:

@@ -104,14 +104,16 @@ def _to_coefficients(values: NDArray[Any], ring_degree: int, factor: float) -> t
     place, sign = _places(ring_degree)
     shape = values.shape[:-1]
     rows = np.ascontiguousarray(values).reshape(math.prod(shape), values.shape[-1])
-    spectrum = np.zeros((len(rows), half), dtype=np.complex128)
-    if values.dtype.kind == "c":
-        kernels.place_complex(spectrum, rows, place, sign)
+    real = values.dtype.kind != "c"
+    placed = np.zeros((len(rows), half), dtype=np.float64 if real else np.complex128)
+    if real:
+        kernels.place_real(placed, rows, place)
     else:
-        kernels.place_real(spectrum, rows, place)
+        kernels.place_complex(placed, rows, place, sign)
     out = np.empty((len(rows), ring_degree))
     with np.errstate(over="ignore", invalid="ignore"):
-        largest: float = kernels.rounded_product(out, np.fft.fft(spectrum), _twist(ring_degree), factor / half)
+        spectrum = np.fft.rfft(placed) if real else np.fft.fft(placed)
+        largest: float = kernels.rounded_product(out, spectrum, _twist(ring_degree), factor / half)
         if not math.isfinite(out.sum()):  # the kernel's maximum passes over NaN, what infinities leave of each other
             largest = math.inf
     return out.reshape(*shape, ring_degree), largest

@@ -54,6 +54,8 @@ class Layout:
         batch = values.shape[: values.ndim - len(self.shape)]
         if values.shape != (*batch, *self.shape):
             raise ShapeError(f"cannot pack values of shape {values.shape} as {self.shape}")
+        if self.is_full and self.period == self.slots:
+            return values.reshape(*batch, self.chunks, self.slots)
         padded = np.zeros((*batch, self.chunks * self.period), dtype=values.dtype)
         padded[..., : self.size] = values.reshape(*batch, self.size)
         if self.chunks > 1:

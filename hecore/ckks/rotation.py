@@ -149,18 +149,35 @@ def inner_sum(a: Ciphertext, length: int, stride: int = 1, *, periodic: bool = F
     slots = a.parameters.slots
     if length < 1 or stride < 1 or length * stride > slots:
         raise ParameterError(f"cannot sum {length} slots {stride} apart: together from 1 to {slots}")
-    periodic = (periodic or length * stride == slots) and length & (length - 1) == 0
-    total: Ciphertext | None = None  # of the slots that are done, for lengths that are no powers of two
+    if length == 1:
+        return a
+    if length & (length - 1) == 0:
+        stages = _stages(galois_keys(a), length, stride, periodic=periodic or length * stride == slots)
+        if stages is not None:
+            for steps in stages:
+                a = _add_rotated(a, [(a, _rotation(a, step)) for step in steps])
+            return a
+    total: Ciphertext | None = None  # of the slots that are done
     covered = 0
     while length > 1:
-        if periodic and length % 4 == 0:
-            a, factor = _add_rotated(a, [(a, _rotation(a, step)) for step in (stride, -stride, 2 * stride)]), 4
-        else:
-            if length % 2:
-                total, covered = _with(total, covered, a), covered + stride
-            a, factor = sum_of_rotations({0: a, stride: a}), 2
-        length, stride = length // factor, stride * factor
-    return a if total is None else _with(total, covered, a)
+        if length % 2:
+            total, covered = _with(total, covered, a), covered + stride
+        a = sum_of_rotations({0: a, stride: a})
+        length, stride = length // 2, stride * 2
+    return _with(total, covered, a)
+
+
+def _stages(keys: GaloisKeys, length: int, stride: int, *, periodic: bool) -> list[tuple[int, ...]] | None:
+    """Steps of each stage of a sum: what it adds to itself, rotated by them. None where one has no key of its own."""
+    stages: list[tuple[int, ...]] = []
+    while length > 1:
+        four = stride, -stride, 2 * stride
+        steps = four if periodic and length % 4 == 0 and all(map(keys.has_step, four)) else four[:1]
+        if not keys.has_step(stride):
+            return None
+        stages.append(steps)
+        length, stride = length // (len(steps) + 1), stride * (len(steps) + 1)
+    return stages
 
 
 def _with(total: Ciphertext | None, covered: int, a: Ciphertext) -> Ciphertext:

@@ -289,7 +289,8 @@ class EncryptedTensor(Refusals):
             raise ShapeError(f"cannot broadcast packed values of shape {self.layout.shape} to {packed}")
         layout = self.layout if packed == self.layout.shape else Layout(packed, self.layout.slots)
         batch = plain.values.shape[: max(0, plain.values.ndim - len(packed))]
-        values = layout.pack(np.broadcast_to(plain.values, (*batch, *packed)))
+        given = plain.values
+        values = layout.pack(given if given.shape == (*batch, *packed) else np.broadcast_to(given, (*batch, *packed)))
         result = operation(self.ciphertext, self._encoded(values, scale))
         padding = rule(self._filler(layout), 0.0)
         return EncryptedTensor(result, layout, np.result_type(self.dtype, plain.values.dtype), padding)

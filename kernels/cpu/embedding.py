@@ -14,7 +14,7 @@ _TWO_64 = 18446744073709551616.0
 
 @kernel
 def place_real(spectrum, values, places):
-    """spectrum[i, places[j]] = values[i, j] for real values; complex128 (m, n), float64 (m, at most n)."""
+    """spectrum[i, places[j]] = values[i, j] for real values; float64 (m, n), (m, at most n)."""
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
             spectrum[i, places[j]] = values[i, j]
@@ -31,14 +31,24 @@ def place_complex(spectrum, values, places, signs):
 
 @kernel
 def rounded_product(out, spectrum, twist, factor):
-    """out (m, 2n) = real, then imaginary parts of factor * conj(twist) * spectrum (m, n), to integers; the largest."""
-    n = spectrum.shape[1]
+    """out (m, 2n) = real, then imaginary parts of factor * conj(twist) * spectrum (m, n), to integers; the largest.
+
+    Of a real sequence's spectrum the first n/2 + 1 entries are enough: the others are the conjugates, backwards.
+    """
+    n, given = twist.size, spectrum.shape[1]
     largest = 0.0
     for i in range(spectrum.shape[0]):
-        for t in range(n):
+        for t in range(given):
             z, w = spectrum[i, t], twist[t]
             x = np.rint(factor * (z.real * w.real + z.imag * w.imag))
             y = np.rint(factor * (z.imag * w.real - z.real * w.imag))
+            out[i, t] = x
+            out[i, n + t] = y
+            largest = max(largest, max(abs(x), abs(y)))
+        for t in range(given, n):
+            z, w = spectrum[i, n - t], twist[t]
+            x = np.rint(factor * (z.real * w.real - z.imag * w.imag))
+            y = np.rint(factor * (-z.imag * w.real - z.real * w.imag))
             out[i, t] = x
             out[i, n + t] = y
             largest = max(largest, max(abs(x), abs(y)))

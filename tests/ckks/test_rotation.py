@@ -111,6 +111,24 @@ def test_two_steps_at_a_time_where_the_order_does_not_matter() -> None:
     assert counts["key_switch"] == 4
 
 
+def test_sums_with_other_keys_than_powers_of_two() -> None:
+    expected = sum(left(i) for i in range(8))
+    for steps in ((1, 2, 4), (1, 2, -1, 4), (1, 2, 3, 4), (1, -1, 2, 5, 4)):
+        assert agrees(rotation.inner_sum(with_steps(*steps), 8), np.asarray(expected))
+    whole = np.full((1, SLOTS), A.sum())
+    assert agrees(rotation.inner_sum(with_steps(1, 2, 4, 8, 16), SLOTS), whole)
+    with pytest.raises(MissingKeyError, match=r"galois=\[2\]"):
+        rotation.inner_sum(with_steps(1, 4, 8, 16), SLOTS)
+
+
+def test_sums_of_batches() -> None:
+    values = numbers(3, SLOTS)
+    expected = np.repeat(values.sum(axis=1, keepdims=True), SLOTS, axis=1)
+    assert agrees(rotation.inner_sum(raw(values.ravel()), SLOTS), expected)
+    low = evaluator.drop_to_level(raw(values.ravel()).reshape(3, 1), 0)
+    assert agrees(rotation.inner_sum(low, SLOTS), expected[:, None])
+
+
 def test_a_missing_key_names_the_call_that_makes_it() -> None:
     with pytest.raises(MissingKeyError, match=r"galois=\[7\]"):
         rotation.rotate(with_steps(1, 2), 7)
