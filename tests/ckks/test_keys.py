@@ -272,7 +272,7 @@ def test_bytes(keys: Keys) -> None:
 
 def test_at_rest(keys: Keys, tmp_path: Path) -> None:
     path = tmp_path / "key.hks"
-    with pytest.raises(InsecureParametersError, match="no security table"):
+    with pytest.raises(InsecureParametersError, match="below 128 bits of security by the table of 2024"):
         keystore.save(keys.secret_key, path, "secret")
     keystore.save(keys.secret_key, path, "secret", allow_insecure=True, insecure_log2_n=1)
     info = keystore.inspect(path)
