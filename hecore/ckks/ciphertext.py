@@ -168,6 +168,10 @@ class Ciphertext:
             raise ParameterError(f"cannot evaluate ciphertexts of {self.parameters!r} with keys of {keys.parameters!r}")
         return replace(self, evaluation_keys=keys)
 
+    def sharing_keys(self, other: Ciphertext) -> Ciphertext:
+        """These ciphertexts, with the evaluation keys of `other` (under the same key) where none came along."""
+        return self if self.evaluation_keys is not None else replace(self, evaluation_keys=other.evaluation_keys)
+
     def to(self, device: str) -> Ciphertext:
         """The same ciphertexts on another backend."""
         backend = registry.get(device)

@@ -21,6 +21,7 @@ from hecore.backends.ring_protocol import PolynomialArray, RingBackend
 from hecore.ckks import noise
 from hecore.ckks.ciphertext import Ciphertext, add_to_first, check_compatible, join
 from hecore.ckks.encoding import Plaintext
+from hecore.ckks.params import whole_number
 from hecore.ckks.scale import Scale
 from hecore.counting import count as count_operation
 from hecore.errors import LevelError, MissingKeyError, OperandTypeError, ParameterError, PlaintextRangeError, ScaleError
@@ -90,7 +91,7 @@ def _summands(a: Ciphertext, b: Ciphertext, verb: str) -> tuple[Ciphertext, Ciph
     level = min(a.level, b.level)
     check_fits(a.parameters, level, a.scale, _sum(a.bound, b.bound), verb)
     components = max(a.components, b.components)
-    return _padded(drop_to_level(a, level), components), _padded(drop_to_level(b, level), components)
+    return _padded(drop_to_level(a.sharing_keys(b), level), components), _padded(drop_to_level(b, level), components)
 
 
 def _padded(a: Ciphertext, components: int) -> Ciphertext:
@@ -119,7 +120,7 @@ def multiply(a: Ciphertext, b: Ciphertext | Plaintext | Number, *, scale: Scale 
         bound = _product(a.bound, b.bound)
         check_fits(a.parameters, level, a.scale * b.scale, _known_product(a.bound, b.bound), "multiply")
         same = a is b
-        a = drop_to_level(a, level)
+        a = drop_to_level(a.sharing_keys(b), level)
         b = a if same else drop_to_level(b, level)
         polynomials = a.backend.tensor_product(a.polynomials, b.polynomials)
         count_operation("multiply", polynomials.size // 3)
@@ -215,7 +216,7 @@ def rescale(a: Ciphertext, count: int = 1) -> Ciphertext:
 
 
 def _check_rescale(a: Ciphertext, count: int) -> None:
-    if count < 1:
+    if whole_number("count", count) < 1:
         raise ParameterError(f"cannot rescale by {count} moduli: at least one")
     if count > a.level:
         raise LevelError(

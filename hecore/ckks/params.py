@@ -122,11 +122,11 @@ class Parameters:
         secret_weight: int | None = None,
         table: SecurityTable = SecurityTable.GUIDELINES_2024,
     ) -> None:
-        ring_degree = _integer("ring_degree", ring_degree)
+        ring_degree = whole_number("ring_degree", ring_degree)
         check_ring_degree(ring_degree)
         primes = _primes(ring_degree, moduli_bits, moduli)
-        special_count = _integer("special_count", special_count)
-        digit_primes = _integer("digit_primes", digit_primes)
+        special_count = whole_number("special_count", special_count)
+        digit_primes = whole_number("digit_primes", digit_primes)
         if len(primes) == 1:
             special_count = 0
         if not 0 <= special_count < len(primes):
@@ -135,7 +135,7 @@ class Parameters:
             )
         if digit_primes < 1:
             raise ParameterError(f"cannot cut digits of {digit_primes} moduli: at least 1")
-        if secret_weight is not None and not 1 <= _integer("secret_weight", secret_weight) <= ring_degree:
+        if secret_weight is not None and not 1 <= whole_number("secret_weight", secret_weight) <= ring_degree:
             raise ParameterError(f"cannot use secrets of weight {secret_weight}: from 1 to {ring_degree}")
         set_ = object.__setattr__
         set_(self, "ring_degree", ring_degree)
@@ -206,7 +206,7 @@ class Parameters:
 
     def check_level(self, level: int) -> int:
         """`level` itself, from 0 to max_level, else LevelError; OperandTypeError for what is no integer."""
-        level = _integer("level", level)
+        level = whole_number("level", level)
         if not 0 <= level <= self.max_level:
             raise LevelError(f"cannot use level {level}: these parameters have levels 0 to {self.max_level}")
         return level
@@ -288,7 +288,8 @@ class Parameters:
         )
 
 
-def _integer(name: str, value: SupportsIndex) -> int:
+def whole_number(name: str, value: SupportsIndex) -> int:
+    """`value` as an int, where it is an integer of any kind; else OperandTypeError."""
     try:
         return operator.index(value)
     except TypeError:
@@ -299,7 +300,7 @@ def _primes(ring_degree: int, bits: Iterable[int] | None, moduli: Iterable[int] 
     given: Any = moduli if bits is None else bits
     if (bits is None) == (moduli is None):
         raise ParameterError("cannot choose moduli: give moduli_bits or moduli, one of the two")
-    numbers = tuple(_integer("a modulus", x) for x in given)
+    numbers = tuple(whole_number("a modulus", x) for x in given)
     if not 1 <= len(numbers) <= MAX_MODULI:
         raise ParameterError(f"cannot use {len(numbers)} moduli: from 1 to {MAX_MODULI}")
     if bits is None:

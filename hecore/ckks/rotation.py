@@ -20,6 +20,7 @@ from hecore.ckks import noise
 from hecore.ckks.ciphertext import Ciphertext
 from hecore.ckks.evaluation_keys import GaloisKeys, element_of_conjugation, element_of_step
 from hecore.ckks.evaluator import check_fits, required_special
+from hecore.ckks.params import whole_number
 from hecore.errors import MissingKeyError, OperandTypeError, ParameterError
 from hecore.ring import keyswitch
 from hecore.ring.keyswitch import SwitchingKey
@@ -37,6 +38,7 @@ def rotate(a: Ciphertext, step: int) -> Ciphertext:
 
 def rotate_hoisted(a: Ciphertext, steps: Sequence[int]) -> list[Ciphertext]:
     """`rotate` by each of several steps, at the price of one decomposition and, for each, a product with its key."""
+    steps = [whole_number("a step", step) for step in steps]
     made = {0: a}
     _expand(a, 0, _walks(a, steps), made)
     return [made[step % a.parameters.slots] for step in steps]
@@ -147,6 +149,7 @@ def inner_sum(a: Ciphertext, length: int, stride: int = 1, *, periodic: bool = F
     ParameterError.
     """
     slots = a.parameters.slots
+    length, stride = whole_number("length", length), whole_number("stride", stride)
     if length < 1 or stride < 1 or length * stride > slots:
         raise ParameterError(f"cannot sum {length} slots {stride} apart: together from 1 to {slots}")
     if length == 1:

@@ -303,3 +303,15 @@ def test_a_rescale_that_would_leave_no_scale_is_refused() -> None:
     x, _ = pair()
     with pytest.raises(ScaleError, match="too little"):
         evaluator.rescale(x, x.level)
+    with pytest.raises(OperandTypeError, match="integer"):
+        evaluator.rescale(x, 1.5)  # type: ignore[arg-type]
+
+
+def test_evaluation_keys_of_either_operand_serve() -> None:
+    x, y = pair()
+    bare = replace(x, evaluation_keys=None)
+    for product in (evaluator.multiply_rescale(bare, y), evaluator.multiply_rescale(evaluator.add(bare, y), x)):
+        assert product.evaluation_keys is x.evaluation_keys
+    assert agrees(evaluator.multiply_rescale(bare, y), A * B)
+    with pytest.raises(MissingKeyError):
+        evaluator.multiply_rescale(bare, bare)

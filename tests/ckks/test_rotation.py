@@ -149,3 +149,11 @@ def test_refusals() -> None:
     for length, stride in ((0, 1), (1, 0), (SLOTS, 2), (-4, 1)):
         with pytest.raises(ParameterError, match="cannot sum"):
             rotation.inner_sum(x, length, stride)
+
+
+def test_steps_and_lengths_are_integers() -> None:
+    x = raw(np.zeros(8))
+    with pytest.raises(OperandTypeError, match="integer"):
+        rotation.rotate(x, 1.5)  # type: ignore[arg-type]
+    with pytest.raises(OperandTypeError, match="integer"):
+        rotation.inner_sum(x, 3.0)  # type: ignore[arg-type]
