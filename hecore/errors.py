@@ -110,6 +110,18 @@ class BackendUnavailableError(BackendError):
     """The named device cannot be used; the message says what was looked for, found, and what to install."""
 
 
+class CompileError(BackendError):
+    """A device kernel did not compile; the message holds the compiler's own words, the line among them."""
+
+
+class DeviceMemoryError(BackendError, MemoryError):
+    """The device's memory is exhausted, with the smallest chunk too; the backend stays usable, nothing was lost."""
+
+
+class DeviceLostError(BackendError):
+    """The device, or this process's hold on it, is gone: the backend is not usable any more in this process."""
+
+
 class BackendMismatchError(HecoreError, ValueError):
     """Operands live on different backends; `.to(device)` moves an array."""
 

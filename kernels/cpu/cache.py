@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-import tempfile
-import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -26,6 +23,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.core.ccallback import CFunc
 
 from hecore.kernels.cpu.vector import LANES
+from hecore.kernels.private import private_folder
 
 _published: list[CFunc] = []  # keeps shared machine code alive for the life of the process
 _FLAGS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
@@ -43,48 +41,10 @@ def source_digest() -> str:
     return digest.hexdigest()[:32]
 
 
-def _candidates() -> list[Path]:
-    chosen = os.environ.get("HECORE_CACHE_DIR")
-    if chosen:
-        return [Path(chosen).absolute()]
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    found = [Path(home) / "hecore"] if os.path.isabs(home) else []  # a relative one is to be ignored
-    try:
-        found.append(Path.home() / ".cache" / "hecore")
-    except RuntimeError:  # no home directory: the temporary folder below is left
-        found = list(found)
-    return [*found, Path(tempfile.gettempdir()) / f"hecore-{os.getuid() if hasattr(os, 'getuid') else 'user'}"]
-
-
-def _private(folder: Path) -> bool:
-    """Create `folder` for this user alone; False where it cannot be, or is not ours alone."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state = folder.lstat()
-        if not stat.S_ISDIR(state.st_mode):
-            return False
-        if hasattr(os, "getuid") and (state.st_uid != os.getuid() or state.st_mode & 0o077):
-            return False
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
 @cache
 def cache_folder() -> Path | None:
     """The folder for this build of the kernels, or None (with one warning) where none can be written."""
-    for base in _candidates():
-        folder = base / "kernels" / source_digest()
-        if _private(base) and _private(base / "kernels") and _private(folder):
-            return folder
-    warnings.warn(
-        "hecore found no private writable folder for compiled kernels and will compile them in every process; "
-        "set HECORE_CACHE_DIR to a folder that only you can write",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return None
+    return private_folder("kernels", source_digest())
 
 
 class _Locator(_CacheLocator):

@@ -1,0 +1,42 @@
+/* CUDA C++ for NVRTC, from compute capability 7.0 on: lanes of one integer are neighbours in a warp. */
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int i32;
+typedef long long i64;
+
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(BLOCK) name
+#define DEVICE static __device__ __forceinline__
+#define GLOBAL
+#define LOCAL
+#define LOCAL_ARRAY __shared__
+#define CONSTANT_TABLE static __constant__ const
+#define RESTRICT __restrict__
+#define UNROLL _Pragma("unroll")
+
+#define BLOCK_ID ((u32)blockIdx.x)
+#define THREAD_ID ((u32)threadIdx.x)
+#define BARRIER() __syncthreads()
+#define LANE_BARRIER() __syncwarp()
+
+#define MUL_HIGH(a, b) __umul64hi((u64)(a), (u64)(b))
+#define ATOMIC_INCREMENT(pointer) atomicAdd(pointer, 1u)
+
+#if LANES == 1
+#define SHUFFLE(value, lane) (value)
+#define SHUFFLE_FROM_NEXT(value) ((value) * 0)
+#define SHUFFLE_FROM_PREVIOUS(value) ((value) * 0)
+#else
+/* Every thread of a warp takes part (no kernel returns early). The last lane gets 0 from its next, the first from its previous. */
+#define SHUFFLE(value, lane) __shfl_sync(0xffffffffu, value, lane, LANES)
+DEVICE u64 shuffle_from_next(u64 value) {
+    u64 moved = __shfl_down_sync(0xffffffffu, value, 1, LANES);
+    return THREAD_ID % LANES == LANES - 1 ? 0 : moved;
+}
+DEVICE u64 shuffle_from_previous(u64 value) {
+    u64 moved = __shfl_up_sync(0xffffffffu, value, 1, LANES);
+    return THREAD_ID % LANES == 0 ? 0 : moved;
+}
+#define SHUFFLE_FROM_NEXT(value) shuffle_from_next(value)
+#define SHUFFLE_FROM_PREVIOUS(value) shuffle_from_previous(value)
+#endif

@@ -1,0 +1,31 @@
+/* OpenCL C 1.2. PoCL and most drivers offer no shuffles, so that here one thread holds a whole integer (LANES = 1). */
+#if LANES != 1
+#error "cooperating threads need shuffles: LANES must be 1 in OpenCL"
+#endif
+
+typedef uchar u8;
+typedef uint u32;
+typedef ulong u64;
+typedef int i32;
+typedef long i64;
+
+#define KERNEL(name) __kernel __attribute__((reqd_work_group_size(BLOCK, 1, 1))) void name
+#define DEVICE static inline
+#define GLOBAL __global
+#define LOCAL __local
+#define LOCAL_ARRAY __local
+#define CONSTANT_TABLE __constant
+#define RESTRICT restrict
+#define UNROLL
+
+#define BLOCK_ID ((u32)get_group_id(0))
+#define THREAD_ID ((u32)get_local_id(0))
+#define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+#define LANE_BARRIER() /* the lanes of one integer see each other's local memory: one lane has nothing to wait for */
+
+#define MUL_HIGH(a, b) mul_hi((u64)(a), (u64)(b))
+#define ATOMIC_INCREMENT(pointer) atomic_inc(pointer)
+
+#define SHUFFLE(value, lane) (value)
+#define SHUFFLE_FROM_NEXT(value) ((value) * 0)
+#define SHUFFLE_FROM_PREVIOUS(value) ((value) * 0)
