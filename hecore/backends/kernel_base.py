@@ -1,0 +1,57 @@
+"""What both halves of a kernel backend share: buffers, launches, chunks of what fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hecore.backends.programs import Programs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hecore.backends.device import Argument, Buffer, Device
+
+
+class KernelBase:
+    """A device, its programs, and the way arrays get there and back."""
+
+    name: str
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._programs = Programs(device)
+
+    @property
+    def device(self) -> str:
+        return self._device.facts.description
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.device}>"
+
+    def synchronize(self) -> None:
+        """Wait until everything submitted has finished."""
+        self._device.synchronize()
+
+    def _empty(self, words: int, dtype: type[np.generic]) -> Buffer:
+        """Uninitialised memory for `words` of `dtype`."""
+        return self._device.allocate(words * np.dtype(dtype).itemsize)
+
+    def _to_device(self, data: NDArray[Any]) -> Buffer:
+        """A copy of a host array in memory of its own."""
+        buffer = self._device.allocate(data.nbytes)
+        self._device.write(buffer, np.ascontiguousarray(data))
+        return buffer
+
+    def _to_host(self, buffer: Buffer, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        """A host copy of the first words of a buffer."""
+        out = np.empty(shape, dtype=dtype)
+        self._device.read(buffer, out)
+        return out
+
+    def _launch(
+        self, program: str, kernel: str, defines: Mapping[str, int], threads: int, *arguments: Argument
+    ) -> None:
+        self._programs.launch(program, kernel, defines, threads, *arguments)
