@@ -20,6 +20,7 @@ typedef long long i64;
 #define LANE_BARRIER() __syncwarp()
 
 #define MUL_HIGH(a, b) __umul64hi((u64)(a), (u64)(b))
+#define DOUBLE_BITS(x) ((u64)__double_as_longlong(x))
 #define ATOMIC_INCREMENT(pointer) atomicAdd(pointer, 1u)
 
 #if LANES == 1
