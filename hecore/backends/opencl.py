@@ -136,7 +136,7 @@ class OpenClDevice:
 
 
 class OpenClProgram:
-    """Kernels by name. Setting arguments and queueing is one step, under a lock: a kernel object holds its arguments."""
+    """Kernels by name. Setting arguments and queueing is one step, under a lock: a kernel object keeps arguments."""
 
     def __init__(self, device: OpenClDevice, program: Any) -> None:
         self._device = device

@@ -18,12 +18,14 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from hecore.backends import drivers
 from hecore.backends.protocol import IntegerBackend
 from hecore.backends.ring_protocol import Backend, RingBackend
 from hecore.backends.selftest import self_test
 from hecore.errors import BackendError, BackendUnavailableError, SelfTestError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -54,6 +56,7 @@ class _Entry:
     simulated: bool | None
     requires: tuple[str, ...]  # packages that must be importable
     install: str
+    driver: Callable[[], str] | None = None  # why none is found; loads nothing heavy
 
     def missing(self) -> tuple[str, ...]:
         return tuple(package for package in self.requires if importlib.util.find_spec(package) is None)
@@ -76,6 +79,24 @@ _BUILT_IN = (
         requires=(),
         install="",
     ),
+    _Entry(
+        name="opencl",
+        target="hecore.backends.opencl:OpenClBackend",
+        device="an OpenCL device (HECORE_OPENCL chooses among several)",
+        simulated=False,
+        requires=("pyopencl",),
+        install="pip install 'hecore[opencl]'",
+        driver=drivers.opencl,
+    ),
+    _Entry(
+        name="cuda",
+        target="hecore.backends.cuda:CudaBackend",
+        device="an NVIDIA GPU (HECORE_CUDA chooses among several)",
+        simulated=False,
+        requires=("cupy",),
+        install="pip install 'hecore[cuda]'",
+        driver=drivers.cuda,
+    ),
 )
 
 _current: ContextVar[Backend | None] = ContextVar("hecore_backend", default=None)
@@ -96,7 +117,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
 
 
 def devices() -> list[DeviceInfo]:
-    """Every known backend, usable or not. Starts none and imports none."""
+    """Every known backend, usable or not. Starts none and imports none; a driver that is there may still refuse."""
     return [_describe(name, entries) for name, entries in _entries().items()]
 
 
@@ -191,8 +212,8 @@ def _describe(name: str, entries: list[_Entry]) -> DeviceInfo:
     if backend is not None:
         return DeviceInfo(name, backend.device, backend.simulated, available=True, reason="")
     missing = entry.missing()
-    reason = f"needs {', '.join(missing)}: {entry.install}" if missing else ""
-    return DeviceInfo(name, entry.device, entry.simulated, available=not missing, reason=reason)
+    reason = f"needs {', '.join(missing)}: {entry.install}" if missing else entry.driver() if entry.driver else ""
+    return DeviceInfo(name, entry.device, entry.simulated, available=not reason, reason=reason)
 
 
 def _find(name: str) -> _Entry:
