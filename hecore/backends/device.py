@@ -36,7 +36,10 @@ class DeviceFacts:
 
 
 class Buffer(Protocol):
-    """Device memory; given back (to a pool) when nothing refers to it any more."""
+    """Device memory; given back (to a pool) when nothing refers to it any more.
+
+    A plain object that can be weakly referenced; a shallow copy is a second handle to the same memory.
+    """
 
     @property
     def nbytes(self) -> int: ...

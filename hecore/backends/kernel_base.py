@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hecore.backends.programs import Programs
+from hecore.backends.secret_buffer import WORD_BYTES, SecretBuffer, Wiper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ class KernelBase:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._programs = Programs(device)
+        self._wiper = Wiper(self._programs, device.facts.block)
 
     @property
     def device(self) -> str:
@@ -38,6 +40,10 @@ class KernelBase:
     def _empty(self, words: int, dtype: type[np.generic]) -> Buffer:
         """Uninitialised memory for `words` of `dtype`."""
         return self._device.allocate(words * np.dtype(dtype).itemsize)
+
+    def _secret(self, nbytes: int) -> SecretBuffer:
+        """Uninitialised memory for secrets: overwritten where its `with` block ends, or when its buffer is let go."""
+        return SecretBuffer(self._device.allocate(max(1, -(-nbytes // WORD_BYTES)) * WORD_BYTES), self._wiper)
 
     def _to_device(self, data: NDArray[Any]) -> Buffer:
         """A copy of a host array in memory of its own."""
