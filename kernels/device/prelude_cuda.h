@@ -20,6 +20,14 @@ typedef long long i64;
 #define LANE_BARRIER() __syncwarp()
 
 #define MUL_HIGH(a, b) __umul64hi((u64)(a), (u64)(b))
+/* acc += a * b, 32 by 32 bits into 64: one IMAD.WIDE. Written `acc += (u64)a * b` in C, it comes out as IMAD.WIDE and an
+ * addition (of a zero, where a conversion moved out of a loop; of the whole product, from PTX's own mad.wide). */
+DEVICE void multiply_add(u64 &acc, u32 a, u32 b) {
+    u32 low = (u32)acc, high = (u32)(acc >> 32);
+    asm("mad.lo.cc.u32 %0, %2, %3, %0;\n\tmadc.hi.u32 %1, %2, %3, %1;" : "+r"(low), "+r"(high) : "r"(a), "r"(b));
+    acc = (u64)high << 32 | low;
+}
+#define MULTIPLY_ADD(acc, a, b) multiply_add(acc, a, b)
 #define DOUBLE_BITS(x) ((u64)__double_as_longlong(x))
 #define ATOMIC_INCREMENT(pointer) atomicAdd(pointer, 1u)
 

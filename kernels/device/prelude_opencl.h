@@ -24,6 +24,7 @@ typedef long i64;
 #define LANE_BARRIER() /* the lanes of one integer see each other's local memory: one lane has nothing to wait for */
 
 #define MUL_HIGH(a, b) mul_hi((u64)(a), (u64)(b))
+#define MULTIPLY_ADD(acc, a, b) ((acc) += (u64)(a) * (b)) /* 32 by 32 bits into 64 */
 #define DOUBLE_BITS(x) as_ulong(x)
 #define ATOMIC_INCREMENT(pointer) atomic_inc(pointer)
 
