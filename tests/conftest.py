@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from hecore.paillier import PublicKey, SecretKey
 
 # Chosen for a whole run (`HECORE_CPU=portable make test`), or of no consequence for what is tested.
-LANE_VARIABLES = ("HECORE_CPU", "HECORE_TEST_DEVICE", "HECORE_CACHE_DIR", "HECORE_FUZZ_SEED", "HECORE_FUZZ_SECONDS")
+LANE_VARIABLES = (
+    "HECORE_CPU",
+    "HECORE_OPENCL",
+    "HECORE_CUDA",
+    "HECORE_TEST_DEVICE",
+    "HECORE_CACHE_DIR",
+    "HECORE_FUZZ_SEED",
+    "HECORE_FUZZ_SECONDS",
+)
+
+WANTED = os.environ.get("HECORE_TEST_DEVICE", "")
+DEVICE_ROOMS = ("backends", "devices")  # folders whose tests run on the device of a fixture `backend` or `device`
+passed_in: set[str] = set()
 
 
 def pytest_configure() -> None:
@@ -32,6 +44,27 @@ def pytest_report_header() -> list[str]:
         f"{info.name} ({info.device if info.available else f'not available: {info.reason}'})" for info in devices()
     ]
     return [f"hecore devices: {', '.join(found)}", *lane]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    arguments = getattr(item, "funcargs", {})
+    used = arguments.get("device", getattr(arguments.get("backend"), "name", None))
+    if used == WANTED and report.when == "call" and report.passed:
+        passed_in.add(item.path.parent.name)
+    return report  # type: ignore[return-value]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A lane that was asked for a device and ran nothing on it has shown nothing."""
+    asked = {item.path.parent.name for item in session.items} & set(DEVICE_ROOMS)
+    if WANTED and not session.config.option.collectonly and (not asked or asked - passed_in):
+        rooms = ", ".join(f"tests/{room}" for room in sorted(asked - passed_in) or DEVICE_ROOMS)
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line(f"\nHECORE_TEST_DEVICE={WANTED}, but no test passed on it in {rooms}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(tryfirst=True)
