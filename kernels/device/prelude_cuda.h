@@ -4,6 +4,7 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef int i32;
 typedef long long i64;
+typedef ulonglong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 
 #define KERNEL(name) extern "C" __global__ void __launch_bounds__(BLOCK) name
 #define DEVICE static __device__ __forceinline__

@@ -8,6 +8,7 @@ typedef uint u32;
 typedef ulong u64;
 typedef int i32;
 typedef long i64;
+typedef ulong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 
 #define KERNEL(name) __kernel __attribute__((reqd_work_group_size(BLOCK, 1, 1))) void name
 #define DEVICE static inline
