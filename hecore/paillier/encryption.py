@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hecore.arith.limbs import limbs_for_bits
 from hecore.backends import registry
 from hecore.counting import count
 from hecore.errors import KeyMismatchError, OperandTypeError, PlaintextOverflowError
@@ -102,22 +101,20 @@ def decrypt_integers(secret_key: SecretKey, array: EncryptedArray) -> tuple[mess
     """The encoded integers, signed: (magnitudes (*S, L), negative S)."""
     backend = array.residues.backend
     n = secret_key.public_key.n
-    limit = plaintext_limit(n)
     flat = backend.reshape(array.residues, (array.size,))
-    bound = min(array.bound, limit)
-    keep = limbs_for_bits(bound.bit_length())
+    bound = min(array.bound, plaintext_limit(n))  # beyond the limit lies the guard band
     parts = []
     for start in range(0, array.size, CHUNK):
         indices = np.arange(start, min(start + CHUNK, array.size), dtype=np.intp)
         chunk = flat if len(indices) == array.size else backend.take(flat, indices)
-        magnitudes, negative = messages.from_messages(backend.decrypt(chunk, secret_key.crt), n, limit)
-        if not messages.fits(magnitudes, bound).all():  # bound <= limit: the guard band exceeds it, too
+        magnitudes, negative, in_range = messages.from_messages(backend.decrypt(chunk, secret_key.crt), n, bound)
+        if not in_range.all():
             raise PlaintextOverflowError(
                 "cannot decrypt: a plaintext lies outside the array's bound or in the guard band around n/2, so an "
                 "operation outside hecore's tracking overflowed or the ciphertext was altered"
             )
-        parts.append((messages.resize(magnitudes, keep), negative))
+        parts.append((magnitudes, negative))
     count("decrypt", array.size)
     shape = array.shape
-    all_magnitudes = np.concatenate([m for m, _ in parts]).reshape(*shape, keep)
+    all_magnitudes = np.concatenate([m for m, _ in parts]).reshape(*shape, -1)
     return all_magnitudes, np.concatenate([s for _, s in parts]).reshape(shape)

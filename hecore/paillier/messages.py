@@ -89,11 +89,6 @@ def add(a: Limbs, b: Limbs) -> Limbs:
     return out
 
 
-def subtract_from(n: int, magnitudes: Limbs) -> Limbs:
-    """Elementwise n - m for m in [0, n], (*S, L) -> (*S, L)."""
-    return subtract(limbs_from_ints([n], magnitudes.shape[-1])[0], magnitudes)[0]
-
-
 def signed_difference(a: Limbs, b: Limbs) -> tuple[Limbs, Flags]:
     """a - b as (magnitudes, negative)."""
     difference, negative = subtract(a, b)
@@ -118,26 +113,46 @@ def to_messages(magnitudes: Limbs, negative: Flags, n: int, limbs: int) -> Limbs
 
     A zero must not be flagged negative. Up to `_FEW` values go through Python integers, in variable time; above, no
     branch depends on a value.
+
+    Below the limbs that a magnitude has, n - m is a subtraction. Above, it is n's own limbs h, or h - 1 where that
+    borrowed: two constants, which differ in a few limbs at most, mostly in one. So the work is that of the short
+    magnitudes, and one pass to write the rest.
     """
+    shape = negative.shape
     if negative.size <= _FEW:
         pairs = zip(ints_from_limbs(magnitudes), negative.flat, strict=True)
-        return limbs_from_ints([(-m if minus else m) % n for m, minus in pairs], limbs).reshape(*negative.shape, limbs)
-    wide = resize(magnitudes, limbs)
-    return np.where(negative[..., None], subtract_from(n, wide), wide)
+        return limbs_from_ints([(-m if minus else m) % n for m, minus in pairs], limbs).reshape(*shape, limbs)
+    have = min(magnitudes.shape[-1], limbs)
+    minuend, low = limbs_from_ints([n], limbs)[0], magnitudes[..., :have]
+    minus = negative.astype(np.uint64)[..., None]
+    out = np.empty((*shape, limbs), dtype=np.uint64)
+    difference, borrowed = subtract(minuend[:have], low)
+    out[..., :have] = np.where(negative[..., None], difference, low)
+    if have < limbs:
+        np.multiply(minus, minuend[have:], out=out[..., have:])
+        above = n >> (LIMB_BITS * have)
+        change = above ^ max(0, above - 1)  # where nothing is above, nothing borrows: m < n
+        changed = limbs_from_ints([change], limbs - have)[0][: limbs_for_bits(change.bit_length())]
+        out[..., have : have + len(changed)] ^= minus * borrowed.astype(np.uint64)[..., None] * changed
+    return out
 
 
-def from_messages(messages: Limbs, n: int, limit: int) -> tuple[Limbs, Flags]:
-    """Residues in [0, n) -> (magnitudes, negative): signed integers in [-limit, n - limit).
+def from_messages(messages: Limbs, n: int, bound: int) -> tuple[Limbs, Flags, Flags]:
+    """Residues in [0, n) -> (magnitudes, negative, in_range): signed integers of magnitude up to `bound`, below n/2.
 
-    What lies in the guard band around n/2 comes out with a magnitude above `limit`.
+    Magnitudes come in limbs_for_bits(length of bound) limbs. What is out of range lies in the guard band around n/2, or
+    between it and the bound; its magnitude means nothing.
     """
-    shape, limbs = messages.shape[:-1], messages.shape[-1]
+    shape, keep = messages.shape[:-1], limbs_for_bits(bound.bit_length())
     if math.prod(shape) <= _FEW:
-        signed = [m - n if m >= n - limit else m for m in ints_from_limbs(messages)]
-        return from_ints(signed, shape, limbs)
-    negative = ~less_than(messages, n - limit)
-    magnitudes = np.where(negative[..., None], subtract_from(n, messages), messages)
-    return magnitudes, negative
+        signed = [m - n if m >= n - bound else m for m in ints_from_limbs(messages)]
+        fine = np.array([abs(m) <= bound for m in signed], dtype=np.bool_).reshape(shape)
+        return *from_ints([m if abs(m) <= bound else 0 for m in signed], shape, keep), fine
+    negative = ~less_than(messages, n - bound)
+    low = messages[..., :keep]
+    difference, _ = subtract(limbs_from_ints([n % (1 << LIMB_BITS * keep)], keep)[0], low)
+    magnitudes = np.where(negative[..., None], difference, low)
+    return magnitudes, negative, negative | less_than(messages, bound + 1)
 
 
 def split_floats(values: NDArray[np.float64]) -> tuple[NDArray[np.uint64], Int64s, Flags]:

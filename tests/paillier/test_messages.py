@@ -63,18 +63,26 @@ def test_bit_field(values: list[int], offset: int, width: int) -> None:
     assert ints_from_limbs(messages.bit_field(limbs(values), offset, width)) == expected
 
 
+# The last ones have limbs of zeros, from which a subtraction borrows on.
+MODULI = st.one_of(
+    st.integers(1 << 300, (1 << BITS) - 1), st.sampled_from([(1 << 319) + 1, (1 << 300) + (1 << 130) + 1])
+)
+
+
 @fast
 @given(st.data())
 def test_messages_and_back(data: st.DataObject) -> None:
-    n = data.draw(st.integers(1 << 300, (1 << BITS) - 1)) | 1
+    n = data.draw(MODULI) | 1
     limit = n // 3
-    some = st.one_of(st.sampled_from([0, 1, -1, limit, -limit]), st.integers(-limit, limit))
+    bound = data.draw(st.sampled_from([limit, 1 << 200, (1 << 64) - 1, 1 << 64, 5, 0]))
+    some = st.one_of(st.sampled_from([0, min(1, bound), -min(1, bound), bound, -bound]), st.integers(-bound, bound))
     values = data.draw(st.lists(some, min_size=3, max_size=3))
-    magnitudes, negative = messages.from_ints(values, (3,), LIMBS)
+    magnitudes, negative = messages.from_ints(values, (3,), limbs_for_bits(bound.bit_length()))
     encoded = messages.to_messages(magnitudes, negative, n, LIMBS)
     assert ints_from_limbs(encoded) == [v % n for v in values]
-    back, signs = messages.from_messages(encoded, n, limit)
-    assert messages.fits(back, limit).all()
+    back, signs, in_range = messages.from_messages(encoded, n, bound)
+    assert in_range.all()
+    assert back.shape == magnitudes.shape
     assert messages.to_ints(back, signs) == values
 
 
@@ -89,8 +97,9 @@ def test_guard_band() -> None:
     n = (1 << BITS) - 1
     inside, outside = n // 3, n // 3 + 1
     values = limbs([inside, outside, n // 2, n - outside, n - inside])
-    magnitudes, _ = messages.from_messages(values, n, n // 3)
-    assert messages.fits(magnitudes, n // 3).tolist() == [True, False, False, False, True]
+    assert messages.from_messages(values, n, inside)[2].tolist() == [True, False, False, False, True]
+    values = limbs([5, 6, n // 2, n - 6, n - 5, n - 1, 0])
+    assert messages.from_messages(values, n, 5)[2].tolist() == [True, False, False, False, True, True, True]
 
 
 @fast
