@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from hecore.arith.limbs import limbs_for_bits
+from hecore.arith.limbs import LIMB_BITS, limbs_for_bits
 from hecore.errors import KeyMismatchError, OperandTypeError, ParameterError, ShapeError, SlotOverflowError
 from hecore.paillier import linear, messages
 from hecore.paillier.ciphertext import EncryptedArray
@@ -346,17 +346,28 @@ def _pack(encoded: Encoded, width: int, slots: int) -> Encoded:
     bound = encoded.bound * repunit(width, slots)
     limbs = limbs_for_bits(width * slots)
     padding = [(0, 0)] * len(lead) + [(0, blocks * slots - length)]
-    magnitudes = np.pad(encoded.magnitudes, [*padding, (0, 0)]).reshape(*lead, blocks, slots, -1)
-    negative = np.pad(encoded.negative, padding).reshape(*lead, blocks, slots)
-    sides = [np.zeros((*lead, blocks, limbs), dtype=np.uint64) for _ in range(2)]
-    for i in range(slots):
-        field_i = messages.shift_left(magnitudes[..., i, :], i * width, limbs)
-        minus = negative[..., i, None]
-        sides[0] |= np.where(minus, np.uint64(0), field_i)
-        sides[1] |= np.where(minus, field_i, np.uint64(0))
+    rows = np.prod(lead, dtype=np.int64) * blocks
+    # Slot by slot and limb by limb, each of all blocks side by side: (slots, limbs of a value, rows).
+    padded = np.pad(encoded.magnitudes, [*padding, (0, 0)]).reshape(rows, slots, -1)
+    magnitudes = np.ascontiguousarray(padded.transpose(1, 2, 0))
+    negative = np.pad(encoded.negative, padding).reshape(rows, slots)
+    minus = np.where(np.ascontiguousarray(negative.T)[:, None], magnitudes, np.uint64(0))
+    sides = [_fields(side, width, limbs).reshape(*lead, blocks, limbs) for side in (magnitudes ^ minus, minus)]
     packed, below_zero = messages.signed_difference(sides[0], sides[1])
     packed = messages.resize(packed, limbs_for_bits(bound.bit_length()))
     return Encoded(packed, below_zero, Encoding("integer"), bound)
+
+
+def _fields(values: Limbs, width: int, limbs: int) -> Limbs:
+    """values[i, j] holds limb j of slot i of every row: slot i at bit i * width of integers (rows, limbs)."""
+    out = np.zeros((limbs, values.shape[-1]), dtype=np.uint64)
+    for i, slot in enumerate(values):
+        word, bit = divmod(i * width, LIMB_BITS)
+        for j, limb in enumerate(slot[: limbs - word]):
+            out[word + j] |= limb << np.uint64(bit)
+            if bit and word + j + 1 < limbs:
+                out[word + j + 1] |= limb >> np.uint64(LIMB_BITS - bit)
+    return np.ascontiguousarray(out.T)
 
 
 def unpack(magnitudes: Limbs, negative: Flags, packed: PackedArray) -> tuple[Limbs, Flags]:
