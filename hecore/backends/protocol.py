@@ -91,6 +91,18 @@ class FixedBaseTable:
     data: Any = field(repr=False)
 
 
+SATURATING_BATCH = 256
+
+
+def saturating_batch(backend: IntegerBackend) -> int:
+    """Residues that a call holds, at least, where all of `backend` is to be busy; no result depends on it.
+
+    An optional attribute of this name says so; some hundreds serve vector lanes and threads of a CPU. Whoever cuts
+    work into calls asks: a graphics card that gets a CPU's portions stands idle.
+    """
+    return int(getattr(backend, "saturating_batch", SATURATING_BATCH))
+
+
 @runtime_checkable
 class IntegerBackend(Protocol):
     """Batches of exact arithmetic modulo an odd modulus or the square of one."""

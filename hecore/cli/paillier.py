@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hecore import keystore, paillier, wire
+from hecore.backends.protocol import SATURATING_BATCH, saturating_batch
 from hecore.cli import files
 from hecore.cli.progress import Progress
 from hecore.errors import OperandTypeError, ParameterError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-DECRYPT_CHUNK = 4096
+DECRYPT_CHUNK = 4096  # values between two steps of the progress bar; more on a device with more lanes
 
 
 def keygen(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -66,10 +67,11 @@ def decrypt(arguments: argparse.Namespace, key: object, data: bytes) -> NDArray[
     with Progress(arguments) as progress:
         if isinstance(array, PackedArray):
             return key.decrypt(array)
+        step = DECRYPT_CHUNK * max(1, saturating_batch(array.residues.backend) // SATURATING_BATCH)
         flat, parts = array.reshape(-1), []
-        for start in range(0, array.size, DECRYPT_CHUNK):
-            parts.append(key.decrypt(flat[start : start + DECRYPT_CHUNK]))
-            progress.show("decrypting", min(start + DECRYPT_CHUNK, array.size), array.size)
+        for start in range(0, array.size, step):
+            parts.append(key.decrypt(flat[start : start + step]))
+            progress.show("decrypting", min(start + step, array.size), array.size)
         return np.concatenate(parts).reshape(array.shape)
 
 

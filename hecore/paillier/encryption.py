@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hecore.backends import registry
+from hecore.backends.protocol import saturating_batch
 from hecore.counting import count
 from hecore.errors import KeyMismatchError, OperandTypeError, PlaintextOverflowError
 from hecore.paillier import messages
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from hecore.backends.protocol import IntegerBackend, ResidueArray
     from hecore.paillier.keys import PublicKey, SecretKey
 
-CHUNK = 16384  # values a chunk: 8 MiB of ciphertexts under a 2048-bit key, enough to keep every device busy
+_CHUNK = 16384  # 8 MiB of ciphertexts under a 2048-bit key
 
 Obfuscators = Callable[[int, "IntegerBackend"], "ResidueArray"]
 Progress = Callable[[int], None]
@@ -41,7 +42,7 @@ def encrypt(
     """Encrypt numbers of any NumPy kind and shape on the current backend.
 
     `obfuscators(count, backend)` returns that many fresh obfuscators modulo n^2. `progress` is called after each
-    chunk of at most `CHUNK` values with the number of values encrypted so far. The peak memory is the ciphertexts,
+    chunk with the number of values encrypted so far. The peak memory is the ciphertexts,
     the encoded values and one chunk of work.
 
     Raises OperandTypeError, ShapeError and PlaintextRangeError as `encode` does and HeadroomError where the declared
@@ -52,19 +53,20 @@ def encrypt(
     encoded = encode(values, encoding)
     check_bound(public_key, encoded.bound, "encrypt")
     backend = registry.current()
+    step = chunk_size(backend)
     n = root_of(public_key.n_squared)
     size = encoded.negative.size
     magnitudes = encoded.magnitudes.reshape(size, -1)
     negative = encoded.negative.reshape(size)
 
     def chunks() -> Iterator[ResidueArray]:
-        for start in range(0, size, CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, size, step):
+            part = slice(start, min(start + step, size))
+            masks = obfuscators(part.stop - start, backend)  # first: a device makes them while the host encodes
             plaintexts = messages.to_messages(magnitudes[part], negative[part], n.value, n.limbs)
-            masks = obfuscators(len(plaintexts), backend)
             yield backend.encode(plaintexts, public_key.n_squared, times=masks)
             if progress is not None:
-                progress(min(start + CHUNK, size))
+                progress(part.stop)
 
     residues = backend.collect(chunks(), size)
     count("encrypt", size)
@@ -103,9 +105,9 @@ def decrypt_integers(secret_key: SecretKey, array: EncryptedArray) -> tuple[mess
     n = secret_key.public_key.n
     flat = backend.reshape(array.residues, (array.size,))
     bound = min(array.bound, plaintext_limit(n))  # beyond the limit lies the guard band
-    parts = []
-    for start in range(0, array.size, CHUNK):
-        indices = np.arange(start, min(start + CHUNK, array.size), dtype=np.intp)
+    parts, step = [], chunk_size(backend)
+    for start in range(0, array.size, step):
+        indices = np.arange(start, min(start + step, array.size), dtype=np.intp)
         chunk = flat if len(indices) == array.size else backend.take(flat, indices)
         magnitudes, negative, in_range = messages.from_messages(backend.decrypt(chunk, secret_key.crt), n, bound)
         if not in_range.all():
@@ -118,3 +120,8 @@ def decrypt_integers(secret_key: SecretKey, array: EncryptedArray) -> tuple[mess
     shape = array.shape
     all_magnitudes = np.concatenate([m for m, _ in parts]).reshape(*shape, -1)
     return all_magnitudes, np.concatenate([s for _, s in parts]).reshape(shape)
+
+
+def chunk_size(backend: IntegerBackend) -> int:
+    """Values that one call of the backend gets: enough for a CPU's caches and threads, or twice what fills a card."""
+    return max(_CHUNK, 2 * saturating_batch(backend))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hecore.backends.protocol import ExponentArray
+from hecore.backends.protocol import SATURATING_BATCH, ExponentArray, saturating_batch
 from hecore.counting import count
 from hecore.errors import BackendMismatchError, KeyMismatchError, OperandTypeError, ShapeError
 from hecore.paillier.encoding import Encoding, check_bound, encode, public, root_of, smallest
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from hecore.paillier.messages import Flags, Int64s
 
 # A multi-exponentiation fills a device's lanes when its outputs times terms are some hundreds; below, one batch of
-# powers over all of them is faster (measured on the CPU backend: 2048-bit keys, 4 to 300 terms, 1 to 32 outputs).
+# powers over all of them is faster (measured on the CPU backend: 2048-bit keys, 4 to 300 terms, 1 to 32 outputs). A
+# card has more lanes; there a power takes some ten times the products of a term of a multi-exponentiation, so that the
+# batch is expected to lose well before the terms fill the card: at a quarter, which no card has confirmed yet.
 _FEW_TERMS = 200
 _MANY_TERMS = 1 << 14  # powers held at once on that path: 8 MiB of them under a 2048-bit key
 
@@ -257,7 +259,9 @@ def _multi_exponentiate(
     indices = np.broadcast_to(columns.flat_indices(), (*batch, number, inner))
     weights = np.broadcast_to(weights, (*batch, *weights.shape[-3:]))
     signs = np.broadcast_to(signs, (*batch, *signs.shape[-2:]))
-    one_by_one = number > 1 and rows * inner < _FEW_TERMS and not plain.constant_time
+    filling = saturating_batch(backend)
+    few, many = (_FEW_TERMS, _MANY_TERMS) if filling <= SATURATING_BATCH else (filling // 4, 2 * filling)
+    one_by_one = number > 1 and rows * inner < few and not plain.constant_time
     bases = columns.residues
     if one_by_one and plain.signed:
         bases = backend.concatenate([bases, backend.batch_invert(bases)])
@@ -265,7 +269,7 @@ def _multi_exponentiate(
     for place in np.ndindex(*batch):
         magnitudes, negative = np.ascontiguousarray(weights[place]), np.ascontiguousarray(signs[place])
         if one_by_one:
-            step = max(1, _MANY_TERMS // (rows * inner))
+            step = max(1, many // (rows * inner))
             outputs += [
                 _products(bases, indices[place][start : start + step], magnitudes, negative, columns.size, plain.bits)
                 for start in range(0, number, step)

@@ -17,6 +17,7 @@ from weakref import WeakSet
 import numpy as np
 
 from hecore.backends import registry
+from hecore.backends.protocol import saturating_batch
 from hecore.errors import BackendMismatchError, OperandTypeError, ParameterError, PoolClosedError
 from hecore.paillier.keys import PublicKey, SecretKey
 from hecore.paillier.obfuscation import own_obfuscators, public_obfuscators
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hecore.backends.protocol import IntegerBackend, ResidueArray
-
-MAX_CHUNK = 256
-"""Obfuscators made at a time: long enough to fill a device's lanes, short enough to stop soon after `close`."""
 
 
 class ObfuscatorPool:
@@ -54,7 +52,8 @@ class ObfuscatorPool:
         self.capacity = capacity
         self.backend = registry.current() if device is None else registry.get(device)
         self._make = make
-        self._chunk = min(MAX_CHUNK, -(-capacity // 4))
+        # Made at a time: enough to fill the device, few enough to stop soon after `close`.
+        self._chunk = min(saturating_batch(self.backend), -(-capacity // 4))
         self._closed = False
         self._start_empty()
         _living.add(self)

@@ -74,7 +74,7 @@ def test_encryption_in_all_its_forms(device: str, keys: str, request: pytest.Fix
 
 def test_batches_beyond_a_chunk(device: str, insecure_keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     _, secret_key = insecure_keys
-    monkeypatch.setattr("hecore.paillier.encryption.CHUNK", 16)
+    monkeypatch.setattr("hecore.paillier.encryption.chunk_size", lambda backend: 16)
     done: list[int] = []
     values = np.arange(-20, 21)
     x = secret_key.encrypt(values, progress=done.append)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hecore.arith.limbs import limbs_from_ints
+from hecore.backends import registry
 from hecore.errors import HeadroomError, OperandTypeError, PlaintextOverflowError
 from hecore.paillier import EncryptedArray, Integers, ObfuscatorPool, PublicKey, SecretKey, encryption
 from hecore.paillier.encoding import Encoding
@@ -19,7 +20,7 @@ Keys = tuple[PublicKey, SecretKey]
 
 def test_chunks_and_progress(insecure_keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     public_key, secret_key = insecure_keys
-    monkeypatch.setattr(encryption, "CHUNK", 4)
+    monkeypatch.setattr(encryption, "chunk_size", lambda backend: 4)
     values = np.arange(10).reshape(5, 2) - 3
     done: list[int] = []
     x = public_key.encrypt(values, progress=done.append)
@@ -27,6 +28,13 @@ def test_chunks_and_progress(insecure_keys: Keys, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(secret_key.decrypt(x), values)
     np.testing.assert_array_equal(secret_key.decrypt(secret_key.encrypt(values, progress=done.append)), values)
     assert done == [4, 8, 10] * 2
+
+
+def test_a_device_with_more_lanes_gets_larger_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend: Any = registry.current()
+    usual = encryption.chunk_size(backend)
+    monkeypatch.setattr(backend, "saturating_batch", 100_000, raising=False)
+    assert encryption.chunk_size(backend) == 200_000 > usual
 
 
 def test_nothing_is_drawn_for_what_is_refused(insecure_keys: Keys) -> None:
