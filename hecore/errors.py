@@ -59,7 +59,7 @@ class QueryBudgetError(HecoreError, RuntimeError):
 
 
 class PlaintextOverflowError(HecoreError, OverflowError):
-    """A decrypted value lies in the guard band around n/2: some operation overflowed."""
+    """A decrypted value lies in the guard band around half the modulus: some operation overflowed."""
 
 
 class NotInvertibleError(HecoreError, ValueError):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hecore.arith.limbs import LIMB_BITS, limbs_for_bits, limbs_from_ints
+from hecore.arith.limbs import LIMB_BITS, less_than, limbs_for_bits, limbs_from_ints
 from hecore.backends import registry
 from hecore.ckks import embedding
 from hecore.ckks import noise as noises
 from hecore.ckks.scale import Scale
-from hecore.errors import OperandTypeError, ParameterError, PlaintextRangeError, ShapeError
+from hecore.errors import OperandTypeError, ParameterError, PlaintextOverflowError, PlaintextRangeError, ShapeError
 
 if TYPE_CHECKING:
     from hecore.backends.ring_protocol import PolynomialArray, RingBackend, Words
@@ -167,14 +167,26 @@ def prepare(values: NDArray[Any], parameters: Parameters, *, level: int, scale: 
 
 
 def decode(plaintext: Plaintext) -> Complex:
-    """The slot values of every polynomial: complex128 (*S, slots)."""
+    """The slot values of every polynomial: complex128 (*S, slots). Raises PlaintextOverflowError."""
     return decode_parts(plaintext)[0]
 
 
 def decode_parts(plaintext: Plaintext) -> tuple[Complex, Complex | None]:
-    """The same, to the last bit that the scale gives: what `decode` returns, and what it leaves out if there is any."""
+    """The same, to the last bit that the scale gives: what `decode` returns, and what it leaves out if there is any.
+
+    No operation that was checked leaves a coefficient beyond a quarter of the modulus (`evaluator.check_fits`). What
+    overflowed all the same, because nobody declared a bound or it was not true, wraps around: by little into the guard
+    band, the outer eighth of (-Q/2, Q/2), by more to anywhere, so that each of N coefficients has a chance of one in
+    eight to lie there. One that does raises PlaintextOverflowError.
+    """
     polynomial = plaintext.polynomial
     magnitudes, negative = polynomial.backend.ring_decode(polynomial)
+    if not _within(magnitudes, polynomial.basis.product // 16 * 7):
+        raise PlaintextOverflowError(
+            f"cannot decode: coefficients lie in the guard band of the {polynomial.basis.bits} bits of modulus at "
+            f"level {plaintext.level}, so the values overflowed it. Declare bound=… where values are encrypted to "
+            "have the operation refused; a longer first modulus, a smaller scale or smaller values make room"
+        )
     return embedding.to_slots(magnitudes, negative, plaintext.scale)
 
 
@@ -203,11 +215,30 @@ def checked_values(values: ArrayLike, bound: float | None) -> NDArray[Any]:
         raise OperandTypeError(f"cannot declare a {type(bound).__name__} as a bound: a number is needed")
     if bound is not None and not (0 <= bound < math.inf):
         raise ParameterError(f"cannot declare a bound of {bound}: a finite number, at least 0")
-    if not np.isfinite(array).all():
+    largest = magnitude(array)
+    if not math.isfinite(largest) and not np.isfinite(array).all():
         raise PlaintextRangeError("cannot encode NaN or infinite values")
-    if bound is not None and array.size and not np.abs(array).max() <= bound:
+    if bound is not None and not largest <= bound:
         raise PlaintextRangeError(f"cannot encode values beyond the declared bound of {bound}")
     return array
+
+
+def _within(magnitudes: Words, end: int) -> bool:
+    """Whether all magnitudes (…, L) are below `end`: by their highest limbs, and by all where that leaves a doubt."""
+    top = end >> LIMB_BITS * (magnitudes.shape[-1] - 1)
+    if not magnitudes.size or int(magnitudes[..., -1].max()) < top:
+        return True
+    return bool(less_than(magnitudes, end).all())
+
+
+def magnitude(values: NDArray[Any]) -> float:
+    """The largest |value|, 0 for none; not finite where one is not, or where that of a complex number overflows."""
+    if not values.size:
+        return 0.0
+    if values.dtype.kind == "c":
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.abs(values).max())
+    return float(max(values.max(), -values.min()))  # NaN is the maximum of what holds one
 
 
 def _encode_constant(

@@ -80,8 +80,7 @@ def public_bound(values: NDArray[Any]) -> float:
 
     Raises PlaintextRangeError where that is no double.
     """
-    with np.errstate(over="ignore"):
-        largest = float(np.abs(values).max(initial=0.0))
+    largest = encoding.magnitude(values)
     if largest > 2.0**1023:
         raise PlaintextRangeError("cannot compute with numbers above 2^1023")
     return 2.0 ** math.ceil(math.log2(largest)) if largest else 0.0

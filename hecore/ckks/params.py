@@ -179,7 +179,7 @@ class Parameters:
         """Complex numbers in one plaintext: ring_degree / 2."""
         return self.ring_degree // 2
 
-    @property
+    @cached_property
     def max_level(self) -> int:
         """Level of a fresh ciphertext, and the number of rescales it can take: data moduli - 1."""
         return len(self.basis) - self.special_count - 1
@@ -213,7 +213,11 @@ class Parameters:
 
     def level_basis(self, level: int) -> RnsBasis:
         """q_0 … q_level, what ciphertexts of this level live over. Raises LevelError."""
-        return self.basis.prefix(self.check_level(level) + 1)
+        return self._level_bases[self.check_level(level)]
+
+    @cached_property
+    def _level_bases(self) -> list[RnsBasis]:
+        return [self.basis.prefix(level + 1) for level in range(self.max_level + 1)]
 
     def key_basis(self, level: int) -> RnsBasis:
         """q_0 … q_level and the special moduli. Raises LevelError."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import final
 
 import numpy as np
@@ -49,16 +49,15 @@ class Scale:
             raise ScaleError(f"cannot use {value} as a scale: it must be positive and finite")
         if value <= 0:
             raise ScaleError(f"cannot use {value} as a scale: it must be positive")
-        numerator, denominator = value.as_integer_ratio()
-        return cls([*_split(numerator, 1), *_split(denominator, -1)])
+        return _of(value)
 
     def __mul__(self, other: Scale | int | float | Fraction) -> Scale:
-        return Scale(self.powers + Scale.of(other).powers)
+        return _joined(self.powers, Scale.of(other).powers, 1)
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Scale | int | float | Fraction) -> Scale:
-        return Scale(self.powers + tuple((base, -exponent) for base, exponent in Scale.of(other).powers))
+        return _joined(self.powers, Scale.of(other).powers, -1)
 
     def __rtruediv__(self, other: int | float | Fraction) -> Scale:
         return Scale.of(other) / self
@@ -116,6 +115,18 @@ class Scale:
     def __repr__(self) -> str:
         text = " * ".join(f"{base}^{exponent}" if exponent != 1 else f"{base}" for base, exponent in self.powers)
         return f"<Scale {text or 1}>" if len(self.powers) < 3 else f"<Scale 2^{self.log2:.6f}>"
+
+
+# Every operation on ciphertexts derives scales, the same few again and again; a scale keeps its logarithm.
+@lru_cache(maxsize=1 << 10)
+def _of(value: int | float | Fraction) -> Scale:
+    numerator, denominator = value.as_integer_ratio()
+    return Scale([*_split(numerator, 1), *_split(denominator, -1)])
+
+
+@lru_cache(maxsize=1 << 12)
+def _joined(a: tuple[tuple[int, int], ...], b: tuple[tuple[int, int], ...], sign: int) -> Scale:
+    return Scale(a + tuple((base, sign * exponent) for base, exponent in b))
 
 
 def _split(value: int, sign: int) -> list[tuple[int, int]]:

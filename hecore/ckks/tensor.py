@@ -388,6 +388,8 @@ def _subtract_matched(a: Ciphertext, b: Ciphertext) -> Ciphertext:
 
 
 def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    if a == b:
+        return a
     try:
         return np.broadcast_shapes(a, b)
     except ValueError:

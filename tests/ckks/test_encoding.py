@@ -13,12 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hecore
+from hecore.arith.limbs import limbs_from_ints
 from hecore.backends import registry
 from hecore.ckks import embedding, encoding
 from hecore.ckks.encoding import Plaintext, decode, encode, prepare
 from hecore.ckks.params import Parameters
 from hecore.ckks.scale import Scale
-from hecore.errors import OperandTypeError, ParameterError, PlaintextRangeError, ScaleError, ShapeError
+from hecore.errors import (
+    OperandTypeError,
+    ParameterError,
+    PlaintextOverflowError,
+    PlaintextRangeError,
+    ScaleError,
+    ShapeError,
+)
 
 RING_DEGREE = 64
 SLOTS = RING_DEGREE // 2
@@ -266,3 +274,19 @@ def test_options_of_wrong_types(options: dict[str, Any]) -> None:
     parameters = Parameters.insecure(ring_degree=RING_DEGREE, moduli_bits=[60, 40, 60], scale=2**40)
     with pytest.raises(OperandTypeError):
         encode([1.0], parameters, **options)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_the_guard_band_begins_at_seven_sixteenths_of_the_modulus(parameters: Parameters, level: int) -> None:
+    backend, basis = registry.current(), parameters.level_basis(level)
+    end, limbs = basis.product // 16 * 7, -(-basis.bits // 64)
+    for largest, sign, within in ((end - 1, 0, True), (end - 1, 1, True), (end, 0, False), (end, 1, False)):
+        magnitudes = limbs_from_ints([1, largest, *[0] * (RING_DEGREE - 2)], limbs)
+        negative = np.array([0, sign, *[0] * (RING_DEGREE - 2)], dtype=np.bool_)
+        polynomial = backend.ring_encode_wide(magnitudes, negative, basis, ntt=True)
+        plaintext = Plaintext(parameters, polynomial, level, Scale.of(2**40), None, 0.0)
+        if within:
+            decode(plaintext)
+        else:
+            with pytest.raises(PlaintextOverflowError, match="guard band"):
+                decode(plaintext)

@@ -16,7 +16,7 @@ from hecore.ckks.encoding import decode, encode, prepare
 from hecore.ckks.encryption import decrypt, decrypt_values, encrypt_public, encrypt_symmetric
 from hecore.ckks.keys import Keys, generate_keys
 from hecore.ckks.params import Parameters
-from hecore.errors import KeyMismatchError, ParameterError
+from hecore.errors import KeyMismatchError, ParameterError, PlaintextOverflowError
 from hecore.ring.prng import SeedKind, expand_uniform
 
 SHAPES = [
@@ -262,3 +262,13 @@ def test_transforms_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         transforms.clear()
         encrypt_public(keys.public_key, message)
         assert sum(transforms) == 3 * 3 + 3 * 2
+
+
+@pytest.mark.parametrize("factor", [40.0, 100.0, 200.0])
+def test_what_overflowed_without_a_declared_bound_is_not_decrypted(factor: float) -> None:
+    keys = generate_keys(Parameters.insecure(ring_degree=1024, moduli_bits=[50, 40, 40, 50], scale=2**40))
+    values = np.random.default_rng(7).uniform(-1, 1, 512)
+    tensor = keys.public_key.encrypt(values) * factor  # each factor alone is fine
+    assert np.allclose(keys.secret_key.decrypt(tensor), values * factor, atol=1e-4)
+    with pytest.raises(PlaintextOverflowError, match="guard band"):
+        keys.secret_key.decrypt(tensor * factor * 100)
