@@ -144,9 +144,14 @@ class EncryptedArray(Refusals):
         encoding = self.encoding
         if not isinstance(encoding.exponent, int):
             encoding = encoding.with_exponent(encoding.exponent.ravel()[indices])
+        backend, flat = self.residues.backend, indices.reshape(-1)
+        if flat.size == self.size and flat[-1] == self.size - 1 and (flat == np.arange(self.size)).all():
+            residues = backend.reshape(self.residues, indices.shape)  # nothing moves: the transpose of a column, say
+        else:
+            residues = backend.take(self.residues, np.asarray(indices, order="C"))
         return replace(
             self,
-            residues=self.residues.backend.take(self.residues, np.asarray(indices, order="C")),
+            residues=residues,
             encoding=encoding,
             randomised=self.randomised if randomised is None else randomised,
         )

@@ -224,15 +224,13 @@ def matmul(x: EncryptedArray, plain: Encoded, *, plain_first: bool) -> Encrypted
         raise ShapeError(f"cannot matrix-multiply shapes {left} and {right}: scalars need *")
     if left[-1] != right[max(0, len(right) - 2)]:
         raise ShapeError(f"cannot matrix-multiply shapes {left} and {right}: the inner sizes differ")
-    if not plain_first:  # x @ W is the transpose of W.T @ x.T
-        out = matmul(_transposed(x), plain.transposed(), plain_first=True)
-        return out.swapaxes(-1, -2) if x.ndim > 1 and len(plain.shape) > 1 else out
     inner = left[-1]
-    plain = plain.with_one_exponent()
-    rows = x if x.ndim > 1 else x.reshape(inner, 1)
-    columns = _transposed(rows)  # (*batch, p, inner): the bases of one multi-exponentiation lie side by side
-    weights = plain.magnitudes if len(left) > 1 else plain.magnitudes[None]
-    signs = plain.negative if len(left) > 1 else plain.negative[None]
+    plain = plain.with_one_exponent() if plain_first else plain.with_one_exponent().transposed()
+    vectors = x.ndim == 1, len(plain.shape) == 1
+    # (*batch, p, inner), (*batch, m, inner): the bases of one multi-exponentiation lie side by side, and its exponents
+    columns = x.reshape(1, inner) if vectors[0] else x.swapaxes(-1, -2) if plain_first else x
+    weights = plain.magnitudes[None] if vectors[1] else plain.magnitudes
+    signs = plain.negative[None] if vectors[1] else plain.negative
     batch = broadcast_shape(signs.shape[:-2], columns.shape[:-2])
     exponent = columns.encoding.exponent
     if not isinstance(exponent, int):
@@ -243,10 +241,11 @@ def matmul(x: EncryptedArray, plain: Encoded, *, plain_first: bool) -> Encrypted
     residues = _multi_exponentiate(columns, weights, signs, plain, batch)
     count("matmul_terms", residues.size * inner)
     encoding = _combined(x.encoding, plain.encoding, exponent + smallest(plain.encoding.exponent), residues.shape)
-    out = x.derived(residues, encoding, bound).swapaxes(-1, -2)  # from (*batch, p, m)
-    if len(left) == 1:
-        out = out.reshape(*out.shape[:-2], out.shape[-1])
-    return out.reshape(out.shape[:-1]) if x.ndim == 1 else out
+    out = x.derived(residues, encoding, bound)
+    kept = [size for size, vector in zip(residues.shape[-2:], vectors, strict=True) if not vector]
+    if plain_first and len(kept) == 2:
+        return out.swapaxes(-1, -2)
+    return out.reshape(*residues.shape[:-2], *kept)
 
 
 def _multi_exponentiate(
@@ -285,7 +284,8 @@ def _multi_exponentiate(
                 )
                 for column in indices[place]
             ]
-    return backend.reshape(backend.concatenate(outputs), (*batch, number, rows))
+    joined = outputs[0] if len(outputs) == 1 else backend.concatenate(outputs)
+    return backend.reshape(joined, (*batch, number, rows))
 
 
 def _products(
@@ -300,10 +300,6 @@ def _products(
     picked = backend.take(bases, columns[:, None, :] + inverses * negative.astype(np.intp))
     exponents = np.ascontiguousarray(np.broadcast_to(magnitudes, (*shape, magnitudes.shape[-1])))
     return backend.product(backend.mod_exp_vartime(picked, ExponentArray(exponents, bits)))
-
-
-def _transposed(x: EncryptedArray) -> EncryptedArray:
-    return x if x.ndim == 1 else x.swapaxes(-1, -2)
 
 
 # -- sums --------------------------------------------------------------------------------------------------

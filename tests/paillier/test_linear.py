@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hecore.backends import registry
 from hecore.errors import HeadroomError, OperandTypeError, ShapeError
 from hecore.paillier import (
     EncryptedArray,
@@ -145,12 +146,13 @@ def test_matrix_products(keys: Keys, left: Any, right: Any, encrypted_first: boo
         check(keys, np.matmul(weights, x), v @ u)
 
 
-@pytest.mark.parametrize(("few", "many"), [(0, 1), (1 << 30, 1), (1 << 30, 1 << 30)])
+@pytest.mark.parametrize(("few", "many", "filling"), [(0, 1, 1), (1 << 30, 1, 1), (1 << 30, 1 << 30, 1), (0, 0, 300)])
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 def test_matrix_products_on_each_path(
-    keys: Keys, monkeypatch: pytest.MonkeyPatch, few: int, many: int, dtype: Any
+    keys: Keys, monkeypatch: pytest.MonkeyPatch, few: int, many: int, filling: int, dtype: Any
 ) -> None:
-    """Multi-exponentiations, and powers and products in chunks of one and of all."""
+    """Multi-exponentiations, and powers and products in chunks of one and of all; of the size of a card."""
+    monkeypatch.setattr(registry.current(), "saturating_batch", filling, raising=False)
     monkeypatch.setattr(linear, "_FEW_TERMS", few)
     monkeypatch.setattr(linear, "_MANY_TERMS", many)
     values, weights = generator.integers(-100, 100, (2, 5, 3)), generator.integers(0, 100, (3, 4)).astype(dtype)
