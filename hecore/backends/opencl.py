@@ -34,6 +34,13 @@ class OpenClBackend(KernelBackend):
     def __init__(self, choice: str | None = None) -> None:
         super().__init__(OpenClDevice(choice))
 
+    @staticmethod
+    def found() -> list[str]:
+        """Devices in words, the one that would be opened first; opens none. Raises BackendUnavailableError."""
+        import pyopencl as cl
+
+        return [_described(device) for device in _matching(cl, os.environ.get(ENVIRONMENT_VARIABLE, ""))]
+
 
 class OpenClBuffer:
     """Memory of a pool; PyOpenCL keeps what queued commands use."""
@@ -50,7 +57,7 @@ class OpenClDevice:
         import pyopencl as cl
 
         self._cl = cl
-        self._device = _choose(cl, os.environ.get(ENVIRONMENT_VARIABLE, "") if choice is None else choice)
+        self._device = _matching(cl, os.environ.get(ENVIRONMENT_VARIABLE, "") if choice is None else choice)[0]
         self._pid = os.getpid()
         try:
             self._context = cl.Context([self._device])
@@ -94,8 +101,8 @@ class OpenClDevice:
             program.build(options=["-cl-std=CL1.2", *options], devices=[self._device])
         except self._cl.RuntimeError as error:
             raise CompileError(f"cannot compile for {self.facts.description}: {error}") from error
-        binary: bytes = program.get_info(self._cl.program_info.BINARIES)[0]
-        return binary
+        binaries: Any = program.get_info(self._cl.program_info.BINARIES)
+        return bytes(binaries[0])
 
     def load(self, binary: bytes) -> OpenClProgram:
         self._check_process()
@@ -162,8 +169,8 @@ def _memory(buffer: Buffer) -> Any:
     return buffer.memory
 
 
-def _choose(cl: Any, choice: str) -> Any:
-    """The device that `choice` names, else a GPU, else an accelerator's or processor's: the first found."""
+def _matching(cl: Any, choice: str) -> list[Any]:
+    """The devices that `choice` names, or all: GPUs first, then accelerators, then processors. At least one."""
     try:
         platforms = cl.get_platforms()
     except cl.Error as error:
@@ -179,7 +186,13 @@ def _choose(cl: Any, choice: str) -> Any:
         listed = "; ".join(f"{at} {p.name}, {d.name}" for at, p, d in found) or "none"
         raise BackendUnavailableError(f"cannot use OpenCL: looked for a device like {choice!r}, found {listed}")
     kinds = (cl.device_type.GPU, cl.device_type.ACCELERATOR, cl.device_type.CPU)
-    return min((d for _, _, d in matching), key=lambda d: [bool(d.type & kind) for kind in kinds].index(True))
+    return sorted(
+        (d for _, _, d in matching), key=lambda d: [*(bool(d.type & kind) for kind in kinds), True].index(True)
+    )
+
+
+def _described(device: Any) -> str:
+    return f"{device.name.strip()} ({device.platform.name}, {device.version.strip()})"
 
 
 def _facts(cl: Any, device: Any) -> DeviceFacts:
@@ -189,7 +202,7 @@ def _facts(cl: Any, device: Any) -> DeviceFacts:
     block = min(_BLOCK_ON_CPU if on_cpu else _BLOCK_ON_GPU, device.max_work_group_size)
     return DeviceFacts(
         dialect="opencl",
-        description=f"{device.name.strip()} ({device.platform.name}, {device.version.strip()})",
+        description=_described(device),
         identity="\0".join((device.platform.version, device.name, device.version, device.driver_version)),
         lanes=1,
         block=block,

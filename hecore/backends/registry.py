@@ -116,9 +116,12 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def devices() -> list[DeviceInfo]:
-    """Every known backend, usable or not. Starts none and imports none; a driver that is there may still refuse."""
-    return [_describe(name, entries) for name, entries in _entries().items()]
+def devices(*, ask: bool = False) -> list[DeviceInfo]:
+    """Every known backend, usable or not. Starts none and imports none; a driver that is there may still refuse.
+
+    With `ask` the drivers are loaded and name their devices, first the one that would be used.
+    """
+    return [_describe(name, entries, ask) for name, entries in _entries().items()]
 
 
 def get(name: str) -> Backend:
@@ -202,7 +205,7 @@ def _entries() -> dict[str, list[_Entry]]:
     return found
 
 
-def _describe(name: str, entries: list[_Entry]) -> DeviceInfo:
+def _describe(name: str, entries: list[_Entry], ask: bool) -> DeviceInfo:
     entry = entries[0]
     if len(entries) > 1:
         return DeviceInfo(name, entry.device, entry.simulated, available=False, reason=_duplicate(name, entries))
@@ -213,7 +216,19 @@ def _describe(name: str, entries: list[_Entry]) -> DeviceInfo:
         return DeviceInfo(name, backend.device, backend.simulated, available=True, reason="")
     missing = entry.missing()
     reason = f"needs {', '.join(missing)}: {entry.install}" if missing else entry.driver() if entry.driver else ""
-    return DeviceInfo(name, entry.device, entry.simulated, available=not reason, reason=reason)
+    device = entry.device
+    if ask and entry.driver and not reason:
+        device, reason = _asked(entry)
+    return DeviceInfo(name, device, entry.simulated, available=not reason, reason=reason)
+
+
+def _asked(entry: _Entry) -> tuple[str, str]:
+    """What the driver finds, in words, and why nothing."""
+    module, _, attribute = entry.target.partition(":")
+    try:
+        return "; or ".join(getattr(import_module(module), attribute).found()), ""
+    except (ImportError, BackendUnavailableError) as error:
+        return entry.device, str(error)
 
 
 def _find(name: str) -> _Entry:

@@ -26,7 +26,7 @@ PAILLIER, CKKS = "paillier", "ckks"
 
 def devices(_: argparse.Namespace) -> Result:
     """The backends of this machine."""
-    found = [asdict(device) for device in hecore.devices()]
+    found = [asdict(device) for device in hecore.devices(ask=True)]
     lines = []
     for device in found:
         state = "available" if device["available"] else f"not available: {device['reason']}"

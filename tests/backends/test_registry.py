@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -81,6 +82,24 @@ def test_devices_lists_the_built_in_ones_first() -> None:
     for device in found:
         assert device.device
         assert device.available == (device.reason == "")
+
+
+def test_drivers_name_their_devices_where_they_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, named = ModuleType("hecore_toy_asked"), ["card 0", "card 1"]
+    module.Toy = SimpleNamespace(found=lambda: named)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    entry = registry._Entry("toy", "hecore_toy_asked:Toy", "a toy", False, (), "", driver=lambda: "")
+    monkeypatch.setattr(registry, "_BUILT_IN", (entry,))
+    plain, asked = ({d.name: d for d in registry.devices(ask=ask)}["toy"] for ask in (False, True))
+    assert (plain.device, plain.available) == ("a toy", True)
+    assert (asked.device, asked.available) == ("card 0; or card 1", True)
+
+    def refuse() -> list[str]:
+        raise BackendUnavailableError("no card in the slot")
+
+    module.Toy.found = refuse
+    asked = {d.name: d for d in registry.devices(ask=True)}["toy"]
+    assert (asked.device, asked.available, asked.reason) == ("a toy", False, "no card in the slot")
 
 
 def test_use_takes_effect_at_once_and_stays() -> None:
