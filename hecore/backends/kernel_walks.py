@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hecore.backends.device import Argument
-
 AXES = 3
 Axes = list[tuple[int, tuple[int, ...]]]
 """From the last one: the extent, and each operand's step."""
@@ -31,7 +29,7 @@ class Walk:
     extents: tuple[int, int]
     steps: tuple[tuple[int, int, int], ...]  # of each operand
 
-    def arguments(self, factor: int = 1) -> tuple[Argument, ...]:
+    def arguments(self, factor: int = 1) -> tuple[np.uint32, ...]:
         """Extents and steps as kernels take them; steps times `factor`, modulo 2^32."""
         numbers = [*self.extents, *(step * factor for steps in self.steps for step in steps)]
         return tuple(np.uint32(number % 2**32) for number in numbers)

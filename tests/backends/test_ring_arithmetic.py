@@ -12,7 +12,16 @@ from tests.backends.ring_lab import NAMES, TWO, RingLab, basis_named, column, no
 if TYPE_CHECKING:
     from hecore.backends.ring_protocol import Backend
 
-SHAPES = [((), ()), ((3,), (3,)), ((2, 1, 2), (3, 1)), ((), (2, 2)), ((0,), (1,)), ((1,), (4,))]
+SHAPES = [
+    ((), ()),
+    ((3,), (3,)),
+    ((2, 1, 2), (3, 1)),
+    ((), (2, 2)),
+    ((0,), (1,)),
+    ((1,), (4,)),
+    ((2, 1, 2), (2, 3, 2)),
+    ((2, 1, 3, 1, 2), (1, 2, 1, 2, 1)),
+]
 
 
 @pytest.fixture
@@ -83,6 +92,9 @@ def test_mul_accumulate_broadcasts(lab: RingLab) -> None:
     x, y = lab.words(basis, (3,)), lab.words(basis, (2, 3), "b")
     total = lab.backend.residue_mul_accumulate(lab.up(x, basis), lab.up(y, basis))
     lab.same(total, (objects(x) * objects(y)).sum(axis=1) % q, basis, (2,), ntt=True)
+    x, y = lab.words(basis, (2, 1, 2, 1, 3)), lab.words(basis, (1, 2, 1, 2, 3), "b")
+    total = lab.backend.residue_mul_accumulate(lab.up(x, basis), lab.up(y, basis))
+    lab.same(total, (objects(x) * objects(y)).sum(axis=4) % q, basis, (2, 2, 2, 2), ntt=True)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -125,7 +125,9 @@ def test_take(lab: RingLab, ntt: bool) -> None:
     words = lab.words(basis, (2, 3))
     flat = words.reshape(6, 2, 16)
     a = lab.up(words, basis, ntt=ntt)
-    for indices in (np.array([[5, 0], [0, 3]]), np.array(4), np.zeros((0, 2), dtype=np.intp)):
+    order = np.arange(6).reshape(2, 3)
+    even = (order, order[0, 1:], order[1, ::-1], order.T, order[::-1, ::2], np.array([4, 4]))
+    for indices in (np.array([[5, 0], [0, 3]]), np.array(4), np.zeros((0, 2), dtype=np.intp), *even):
         lab.same(lab.backend.ring_take(a, indices), flat[indices], basis, indices.shape, ntt=ntt)
 
 
@@ -142,7 +144,7 @@ def test_moduli(lab: RingLab) -> None:
     basis = basis_named("60+40+50-+61-", 16)
     words = lab.words(basis, (3,))
     a = lab.up(words, basis, ntt=False)
-    for positions in ([0, 1, 2], [3], [2, 0], [3, 2, 1, 0]):
+    for positions in ([0, 1, 2], [3], [2, 0], [3, 2, 1, 0], [0, 1, 2, 3], [3, 0, 1]):
         kept = lab.backend.ring_moduli(a, positions)
         lab.same(kept, words[:, positions], basis.take(positions), (3,), ntt=False)
 
