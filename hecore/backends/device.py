@@ -22,7 +22,8 @@ class DeviceFacts:
 
     `lanes`: how many neighbouring threads can exchange registers (32 in a CUDA warp, 1 without shuffles).
     `parallel`: threads that keep the device busy, about. `memory`, `largest`: bytes in all, and of one buffer.
-    `identity` tells devices and drivers apart whose binaries differ.
+    `identity` tells devices and drivers apart whose binaries differ. `serial`: the threads of a block run one after the
+    other, as on a processor.
     """
 
     dialect: str
@@ -33,6 +34,7 @@ class DeviceFacts:
     parallel: int
     memory: int
     largest: int
+    serial: bool = False
 
 
 class Buffer(Protocol):

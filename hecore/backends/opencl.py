@@ -209,4 +209,5 @@ def _facts(cl: Any, device: Any) -> DeviceFacts:
         parallel=device.max_compute_units * (block if on_cpu else 2048),
         memory=device.global_mem_size,
         largest=device.max_mem_alloc_size,
+        serial=on_cpu,
     )
