@@ -34,6 +34,13 @@
 #error "a block holds whole integers"
 #endif
 
+/* A block of one thread has nobody to wait for: without barriers a compiler need not cut its kernels into regions. */
+#if BLOCK == 1
+#define BLOCK_BARRIER()
+#else
+#define BLOCK_BARRIER() BARRIER()
+#endif
+
 /* Which row of a buffer belongs to integer i: row i, row index[i], or row 0 for all. */
 #define OWN 0
 #define INDEXED 1
@@ -45,7 +52,7 @@
 /* Slot 0 <- W words at `offset` of each integer's row of `stride` words. Integers from `count` on repeat the last. */
 DEVICE void fetch(LOCAL u32* slots, GLOBAL const u32* rows, u32 choice, GLOBAL const u32* index, u64 stride, u64 offset,
                   u32 count) {
-    BARRIER();
+    BLOCK_BARRIER();
     for (u32 k = THREAD_ID; k < INTEGERS * W; k += BLOCK) {
         const u32 integer = k / W, word = k % W;
         u32 i = BLOCK_ID * INTEGERS + integer;
@@ -53,18 +60,18 @@ DEVICE void fetch(LOCAL u32* slots, GLOBAL const u32* rows, u32 choice, GLOBAL c
         const u64 row = choice == INDEXED ? index[i] : choice == SHARED ? 0 : i;
         slots[integer * PITCH + word] = rows[row * stride + offset + word];
     }
-    BARRIER();
+    BLOCK_BARRIER();
 }
 
 /* W words at `offset` of each integer's row of `stride` words <- slot 0; integers from `count` on have no row. */
 DEVICE void deliver(GLOBAL u32* rows, LOCAL const u32* slots, u64 stride, u64 offset, u32 count) {
-    BARRIER();
+    BLOCK_BARRIER();
     for (u32 k = THREAD_ID; k < INTEGERS * W; k += BLOCK) {
         const u32 integer = k / W, word = k % W;
         const u32 i = BLOCK_ID * INTEGERS + integer;
         if (i < count) rows[(u64)i * stride + offset + word] = slots[integer * PITCH + word];
     }
-    BARRIER();
+    BLOCK_BARRIER();
 }
 
 /* Registers <- this lane's digits of a slot of this integer, and back. The other lanes' view needs a barrier. */

@@ -37,7 +37,7 @@ typedef struct {
 DEVICE Group group_of(LOCAL u32* slots, LOCAL u32* held, GLOBAL const u32* modulus, u32 inverse) {
     Group g;
     for (u32 k = THREAD_ID; k < PARTS * W; k += BLOCK) held[k] = modulus[k];
-    BARRIER();
+    BLOCK_BARRIER();
     g.slots = slots;
     g.y0 = slots + INTEGER * PITCH;
     g.y1 = g.y0 + SQUARE * SLOT_DISTANCE;
