@@ -7,6 +7,7 @@
 #include "digits.h"
 #include "montgomery.h"
 #include "element.h"
+#include "power.h"
 
 /* out[i] = a[i or a_index[i]] * b[i, b_index[i], or 0]; `indexed`: 1 for a_index, 2 for b_index, 4 for one b for all. */
 KERNEL(multiply)(GLOBAL u32* out, GLOBAL const u32* a, GLOBAL const u32* a_index, GLOBAL const u32* b,
@@ -99,3 +100,98 @@ KERNEL(export_rows)(GLOBAL u32* digits, GLOBAL const u32* a, GLOBAL const u32* m
     deliver(digits, slots, ROW, 0, count);
 #endif
 }
+
+/* out[i] = a[i]^exponent, exponents of `words` words, the lowest first, of which the lowest `bits` bits count; one for all
+   where `shared`. `scratch`: 2^window elements for every integer of every block. */
+KERNEL(power)(GLOBAL u32* out, GLOBAL const u32* a, GLOBAL const u32* exponents, u32 words, u32 shared, u32 bits,
+              u32 window, GLOBAL const u32* one, GLOBAL u32* scratch, GLOBAL const u32* modulus, u32 inverse, u32 count) {
+    WORKSPACE
+    const Group g = group_of(slots, held, modulus, inverse);
+    u32 x[ELEMENT];
+    raise_element(&g, x, a, exponents, words, shared, bits, window, one, scratch, count, 0);
+    deliver_element(&g, out, x, count);
+}
+
+/* The same for public exponents: the table is read where the exponent says. */
+KERNEL(power_vartime)(GLOBAL u32* out, GLOBAL const u32* a, GLOBAL const u32* exponents, u32 words, u32 shared, u32 bits,
+                      u32 window, GLOBAL const u32* one, GLOBAL u32* scratch, GLOBAL const u32* modulus, u32 inverse,
+                      u32 count) {
+    WORKSPACE
+    const Group g = group_of(slots, held, modulus, inverse);
+    u32 x[ELEMENT];
+    raise_element(&g, x, a, exponents, words, shared, bits, window, one, scratch, count, 1);
+    deliver_element(&g, out, x, count);
+}
+
+/* out[i] = prod_k table[k][window k of exponent i]: the table has 2^window elements for each of ceil(bits/window) windows,
+   the lowest first, and is read whole. */
+KERNEL(fixed_base)(GLOBAL u32* out, GLOBAL const u32* RESTRICT table, GLOBAL const u32* exponents, u32 words, u32 bits,
+                   u32 window, GLOBAL const u32* one, GLOBAL const u32* modulus, u32 inverse, u32 count) {
+    WORKSPACE
+    const Group g = group_of(slots, held, modulus, inverse);
+    const u32 entries = 1u << window;
+    u32 x[ELEMENT], y[ELEMENT];
+    u32 i = BLOCK_ID * INTEGERS + INTEGER;
+    if (i >= count) i = count - 1;
+    GLOBAL const u32* exponent = exponents + (u64)i * words;
+    GLOBAL const u32* entry = table + LANE * DIGITS;
+    if (bits == 0) {
+        fetch_element(&g, one, SHARED, one, count);
+        element_from_slots(&g, x);
+    } else {
+        look_up(x, entry, entries, ROW, W, 1, window_at(exponent, words, bits, 0, window));
+    }
+    for (u32 position = window; position < bits; position += window) {
+        entry += entries * ROW;
+        look_up(y, entry, entries, ROW, W, 1, window_at(exponent, words, bits, position, window));
+        element_to_slots(&g, y);
+        multiply_element(&g, x);
+    }
+    deliver_element(&g, out, x, count);
+}
+
+#if SQUARE
+/* out[i] = (1 + m*n) * times[i], or times 1 without has_times, for messages m of W normal digits: (t0, t1 + t0*m).
+   `constants`: the row R^2 mod n, then R as an element, whose x0 is R mod n. With M = m*R mod n, the sum is one reduction of
+   t0*M + t1*R. */
+KERNEL(encode)(GLOBAL u32* out, GLOBAL const u32* times, u32 has_times, GLOBAL const u32* messages,
+               GLOBAL const u32* constants, GLOBAL const u32* modulus, u32 inverse, u32 count) {
+    WORKSPACE
+    const Group g = group_of(slots, held, modulus, inverse);
+    GLOBAL const u32* one = constants + W;
+    u32 x[ELEMENT], message[DIGITS];
+    u64 acc[COLUMNS];
+    fetch(slots, messages, OWN, messages, W, 0, count);
+    from_slot(message, g.y0);
+    fetch(slots, constants, SHARED, constants, W, 0, count);
+    clear(acc);
+    pass(acc, 1, message, g.y0, message, g.y0, 1, g.n, inverse, 0, g.m);
+    carry_columns(message, acc);
+    fetch_element(&g, has_times ? times : one, has_times ? OWN : SHARED, one, count);
+    element_from_slots(&g, x);
+    fetch(slots + SLOT_DISTANCE, one, SHARED, one, ROW, 0, count);
+    to_slot(g.y0, message);
+    LANE_BARRIER();
+    clear(acc);
+    pass(acc, 2, x, g.y0, x + DIGITS, g.y1, 1, g.n, inverse, 0, g.m);
+    carry_columns(x + DIGITS, acc);
+    deliver_element(&g, out, x, count);
+}
+
+/* digits[i] = (x - 1) // n mod n for the residue x = a[i]: its x1, less 1 modulo n where x0 = 0. n is odd, so that n - 1
+   differs from n in digit 0 alone. */
+KERNEL(export_quotient)(GLOBAL u32* digits, GLOBAL const u32* a, GLOBAL const u32* modulus, u32 inverse, u32 count) {
+    WORKSPACE
+    const Group g = group_of(slots, held, modulus, inverse);
+    u32 x[ELEMENT];
+    fetch_element(&g, a, OWN, a, count);
+    element_from_slots(&g, x);
+    canonical_element(&g, x);
+    const u32 zero = is_zero(x);
+    UNROLL for (u32 j = 0; j < DIGITS; j++) x[DIGITS + j] += (g.n[j] - (u32)(LANE == 0 && j == 0)) & zero;
+    normalise(x + DIGITS);
+    subtract_once(x + DIGITS, g.n);
+    to_slot(g.y0, x + DIGITS);
+    deliver(digits, slots, W, 0, count);
+}
+#endif
