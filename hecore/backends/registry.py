@@ -223,10 +223,11 @@ def _describe(name: str, entries: list[_Entry], ask: bool) -> DeviceInfo:
 
 
 def _asked(entry: _Entry) -> tuple[str, str]:
-    """What the driver finds, in words, and why nothing."""
+    """What the driver finds, by the class's own `found`, in words; and why nothing."""
     module, _, attribute = entry.target.partition(":")
     try:
-        return "; or ".join(getattr(import_module(module), attribute).found()), ""
+        found = getattr(getattr(import_module(module), attribute), "found", lambda: [entry.device])
+        return "; or ".join(found()), ""
     except (ImportError, BackendUnavailableError) as error:
         return entry.device, str(error)
 
