@@ -11,7 +11,7 @@ import numpy as np
 
 from hecore.arith.integers import gcd
 from hecore.arith.limbs import LIMB_BITS, less_than, limbs_for_bits
-from hecore.backends.protocol import ExponentArray, FixedBaseTable, ResidueArray
+from hecore.backends.protocol import DeviceExponents, ExponentArray, FixedBaseTable, ResidueArray
 from hecore.errors import BackendMismatchError, OperandTypeError, ParameterError, ShapeError
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def check_exponents(exponents: object) -> None:
     """Well formed: bits >= 1, the limb count that belongs to it, every value below 2**bits."""
     if not isinstance(exponents, ExponentArray):
         raise OperandTypeError(f"expected an ExponentArray, got {type(exponents).__name__}")
+    if isinstance(exponents, DeviceExponents):  # by construction; to look would fetch them
+        return
     check_bits(exponents.bits)
     _check_bit_bound(exponents.limbs, exponents.bits, "exponents")
 

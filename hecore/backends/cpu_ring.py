@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hecore.arith.stream import SecretStream
+from hecore.backends import cpu_sampling
 from hecore.backends import ring_checks as checks
-from hecore.backends.ring_protocol import PolynomialArray
+from hecore.backends.ring_protocol import PolynomialArray, SmallArray
 from hecore.kernels.cpu import (
     ntt,
     ntt_rows,
@@ -61,10 +63,14 @@ class CpuRing:
         words: Words = a.data.reshape(*a.shape, len(a.basis), a.basis.ring_degree).copy()
         return words
 
-    def ring_encode(self, coefficients: NDArray[np.int64], basis: RnsBasis, *, ntt: bool = False) -> PolynomialArray:
-        shape = checks.check_coefficients(coefficients, basis)
+    def ring_encode(
+        self, coefficients: NDArray[np.int64] | SmallArray, basis: RnsBasis, *, ntt: bool = False
+    ) -> PolynomialArray:
+        if isinstance(coefficients, SmallArray):
+            shape, source = checks.check_small(self, coefficients, basis), coefficients.data
+        else:
+            shape, source = checks.check_coefficients(coefficients, basis), np.ascontiguousarray(coefficients)
         out = self._empty(math.prod(shape), basis)
-        source = np.ascontiguousarray(coefficients)
         self._rows(ring_encode.encode, out, source, ring_tables.basis_constants(basis))
         if ntt:
             self._transform(out, basis, inverse=False)
@@ -123,6 +129,18 @@ class CpuRing:
         out = self._empty(a.size, basis)
         np.take(a.data, list(positions), axis=1, out=out, mode="clip")
         return PolynomialArray(self, basis, a.shape, a.ntt, out)
+
+    # -- randomness --------------------------------------------------------------------------------------
+
+    def random_ternary(self, shape: tuple[int, ...], ring_degree: int) -> SmallArray:
+        checks.check_sampling(shape, ring_degree)
+        digits = cpu_sampling.ternary(SecretStream(), math.prod(shape) * ring_degree)
+        return SmallArray(self, ring_degree, shape, digits.reshape(*shape, ring_degree))
+
+    def random_errors(self, shape: tuple[int, ...], ring_degree: int) -> SmallArray:
+        checks.check_sampling(shape, ring_degree)
+        errors = cpu_sampling.errors(SecretStream(), math.prod(shape) * ring_degree)
+        return SmallArray(self, ring_degree, shape, errors.reshape(*shape, ring_degree))
 
     # -- transforms --------------------------------------------------------------------------------------
 

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hecore.arith.limbs import limbs_for_bits
-from hecore.arith.random import random_limbs
 from hecore.backends import checks
 from hecore.backends.kernel_integers import table_window
 from hecore.backends.kernel_multi import KernelMulti
 from hecore.backends.kernel_ring import KernelRing
-from hecore.backends.protocol import SATURATING_BATCH, ExponentArray, FixedBaseTable, ResidueArray
+from hecore.backends.protocol import SATURATING_BATCH, DeviceExponents, ExponentArray, FixedBaseTable, ResidueArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -89,10 +88,6 @@ class KernelBackend(KernelMulti, KernelRing):
         checks.check_reshape(a, shape)
         return self._array(a.data, a.modulus, shape)
 
-    def random_exponents(self, shape: tuple[int, ...], bits: int) -> ExponentArray:
-        checks.check_bits(bits)
-        return ExponentArray(random_limbs(math.prod(shape), bits).reshape(*shape, limbs_for_bits(bits)), bits)
-
     # -- arithmetic --------------------------------------------------------------------------------------
 
     def mod_mul(self, a: ResidueArray, b: ResidueArray) -> ResidueArray:
@@ -116,6 +111,8 @@ class KernelBackend(KernelMulti, KernelRing):
 
     def _exponents_on_device(self, exponents: ExponentArray) -> Exponents:
         """The words of all exponents, how many words each has, and whether one serves a whole batch."""
+        if isinstance(exponents, DeviceExponents) and exponents.backend is self:
+            return exponents.data, 2 * limbs_for_bits(exponents.bits), exponents.shape == ()
         limbs = np.ascontiguousarray(exponents.limbs)
         return self._keep(limbs), 2 * limbs.shape[-1], exponents.shape == ()
 

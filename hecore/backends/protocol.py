@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from hecore.arith.modulus import CrtModulus, Modulus
 
@@ -78,6 +78,32 @@ class ExponentArray:
     def shared(cls, value: int, bits: int) -> ExponentArray:
         """One exponent in [0, 2**bits) for a whole batch (shape ())."""
         return cls(limbs_from_ints([value], limbs_for_bits(bits))[0], bits)
+
+
+class DeviceExponents(ExponentArray):
+    """Secret exponents that a backend drew in memory of its own: below 2**bits by construction.
+
+    Their backend reads `data`; everybody else may read `limbs`, which fetches them: a new copy on the host each time.
+    """
+
+    backend: IntegerBackend
+    data: Any
+    _shape: tuple[int, ...]
+    _fetch: Callable[[], Limbs]
+
+    def __init__(
+        self, backend: IntegerBackend, shape: tuple[int, ...], bits: int, data: Any, fetch: Callable[[], Limbs]
+    ) -> None:
+        for name, value in {"bits": bits, "backend": backend, "data": data, "_shape": shape, "_fetch": fetch}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def limbs(self) -> Limbs:
+        return self._fetch()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +179,10 @@ class IntegerBackend(Protocol):
         """Same residues in C order under a new shape of equal size; no copy."""
 
     def random_exponents(self, shape: tuple[int, ...], bits: int) -> ExponentArray:
-        """Independent uniform exponents in [0, 2**bits) from the operating system's CSPRNG."""
+        """Independent uniform exponents in [0, 2**bits).
+
+        From the operating system's CSPRNG, or from a stream under a key that it gave for this call alone.
+        """
 
     # -- arithmetic --------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ integers), and variable time throughout: it makes no promise to hide a secret fr
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 
 from hecore.arith.integers import invert
 from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
+from hecore.arith.random import random_below
 from hecore.arith.rns import RnsBasis, galois_permutation, root_powers
 from hecore.backends import ring_checks as checks
-from hecore.backends.ring_protocol import PolynomialArray
+from hecore.backends.ring_protocol import ERROR_BOUND, PolynomialArray, SmallArray
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hecore.backends.protocol import Indices
     from hecore.backends.ring_protocol import Words
@@ -43,7 +45,12 @@ class ReferenceRing:
         words: Words = a.data.astype(np.uint64)
         return words
 
-    def ring_encode(self, coefficients: NDArray[np.int64], basis: RnsBasis, *, ntt: bool = False) -> PolynomialArray:
+    def ring_encode(
+        self, coefficients: NDArray[np.int64] | SmallArray, basis: RnsBasis, *, ntt: bool = False
+    ) -> PolynomialArray:
+        if isinstance(coefficients, SmallArray):
+            checks.check_small(self, coefficients, basis)
+            return self._encode(coefficients.data, basis, ntt)
         checks.check_coefficients(coefficients, basis)
         return self._encode(coefficients.astype(object), basis, ntt)
 
@@ -88,6 +95,20 @@ class ReferenceRing:
         checks.check_owned(self, a)
         checks.check_positions(a, positions)
         return self._ring(a.data[..., list(positions), :], a.basis.take(positions), a.ntt)
+
+    # -- randomness --------------------------------------------------------------------------------------
+
+    def random_ternary(self, shape: tuple[int, ...], ring_degree: int) -> SmallArray:
+        return self._small(lambda: random_below(3) - 1, shape, ring_degree)
+
+    def random_errors(self, shape: tuple[int, ...], ring_degree: int) -> SmallArray:
+        bits = 2 * ERROR_BOUND
+        return self._small(lambda: random_below(1 << bits).bit_count() - ERROR_BOUND, shape, ring_degree)
+
+    def _small(self, draw: Callable[[], int], shape: tuple[int, ...], ring_degree: int) -> SmallArray:
+        checks.check_sampling(shape, ring_degree)
+        values = [draw() for _ in range(math.prod(shape) * ring_degree)]
+        return SmallArray(self, ring_degree, shape, _objects(values, (*shape, ring_degree)))
 
     # -- transforms --------------------------------------------------------------------------------------
 

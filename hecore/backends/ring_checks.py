@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hecore.arith.limbs import limbs_for_bits
-from hecore.arith.rns import RnsBasis
-from hecore.backends.ring_protocol import PolynomialArray
+from hecore.arith.rns import RnsBasis, check_ring_degree
+from hecore.backends.ring_protocol import PolynomialArray, SmallArray
 from hecore.errors import BackendMismatchError, OperandTypeError, ParameterError, ShapeError
 
 if TYPE_CHECKING:
@@ -152,6 +152,24 @@ def check_coefficients(coefficients: NDArray[np.int64], basis: RnsBasis) -> tupl
             f"cannot read coefficients of shape {coefficients.shape}: the last axis must be {basis.ring_degree}"
         )
     return coefficients.shape[:-1]
+
+
+def check_small(backend: RingBackend, a: SmallArray, basis: RnsBasis) -> tuple[int, ...]:
+    """Drawn by `backend`, for this ring degree; returns S."""
+    if a.backend is not backend:
+        raise BackendMismatchError(
+            f"cannot use small polynomials of {a.backend.name!r} on {backend.name!r}: draw new ones there"
+        )
+    if a.ring_degree != basis.ring_degree:
+        raise ShapeError(f"cannot encode polynomials of ring degree {a.ring_degree} for degree {basis.ring_degree}")
+    return a.shape
+
+
+def check_sampling(shape: tuple[int, ...], ring_degree: int) -> None:
+    """Every axis >= 0, a ring degree that a basis can have."""
+    check_ring_degree(ring_degree)
+    if any(axis < 0 for axis in shape):
+        raise ShapeError(f"cannot draw polynomials of shape {shape}")
 
 
 def check_wide(magnitudes: Words, negative: NDArray[np.bool_], basis: RnsBasis) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ bit. Conventions that hold throughout:
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -27,6 +28,7 @@ from hecore.backends.protocol import IntegerBackend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from hecore.arith.rns import RnsBasis
     from hecore.backends.protocol import Indices
@@ -54,6 +56,34 @@ class PolynomialArray:
         return len(self.shape)
 
 
+ERROR_BOUND = 21
+"""Largest magnitude of an error: centred binomials of 42 bits."""
+ERROR_VARIANCE = ERROR_BOUND / 2
+
+
+@dataclass(frozen=True, eq=False)
+class SmallArray:
+    """Secret polynomials with small signed coefficients, drawn by a backend; `ring_encode` takes them, to any basis.
+
+    `data` is the backend's secret, and nobody fetches it.
+    """
+
+    backend: RingBackend
+    ring_degree: int
+    shape: tuple[int, ...]
+    data: Any = field(repr=False)
+
+
+def secrecy(backend: RingBackend) -> AbstractContextManager[None]:
+    """In a `with` of it, arrays are made that hold secrets: a device overwrites them when they are let go.
+
+    An optional method of this name does so, for the arrays of this context (thread, task) alone. Arrays that hold
+    randomness or messages by their operation (`random_ternary`, `ring_encode`, …) need none.
+    """
+    scope = getattr(backend, "secrecy", None)
+    return nullcontext() if scope is None else scope()
+
+
 @runtime_checkable
 class RingBackend(Protocol):
     """Batches of polynomials in residue number systems."""
@@ -70,7 +100,9 @@ class RingBackend(Protocol):
     def ring_download(self, a: PolynomialArray) -> Words:
         """Host words (*S, k, N), canonical, in the array's domain; the caller's own copy."""
 
-    def ring_encode(self, coefficients: NDArray[np.int64], basis: RnsBasis, *, ntt: bool = False) -> PolynomialArray:
+    def ring_encode(
+        self, coefficients: NDArray[np.int64] | SmallArray, basis: RnsBasis, *, ntt: bool = False
+    ) -> PolynomialArray:
         """Signed coefficients (*S, N), |c| < 2^63, modulo each prime; transformed where `ntt` is set."""
 
     def ring_encode_wide(
@@ -95,6 +127,18 @@ class RingBackend(Protocol):
 
     def ring_moduli(self, a: PolynomialArray, positions: Sequence[int]) -> PolynomialArray:
         """Keep the residues at these positions of the basis, in this order: level drop, and picking primes apart."""
+
+    # -- randomness --------------------------------------------------------------------------------------
+    # From the operating system's CSPRNG, or a stream under a key that it gave for this call alone; in constant time.
+
+    def random_ternary(self, shape: tuple[int, ...], ring_degree: int) -> SmallArray:
+        """Batch shape S: coefficients uniform in {-1, 0, 1}, all together within 2^-128 of independent."""
+
+    def random_errors(self, shape: tuple[int, ...], ring_degree: int) -> SmallArray:
+        """Batch shape S: independent centred binomials, how many of 42 bits are set less 21: σ = √10.5 ≈ 3.24.
+
+        SEAL's default error (native/src/seal/util/rlwe.cpp, sample_poly_cbd).
+        """
 
     # -- transforms --------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.arith.rns import RnsBasis, ntt_primes
 from hecore.backends.protocol import ExponentArray
 from hecore.backends.reference import ReferenceBackend
+from hecore.backends.ring_protocol import ERROR_BOUND
 from hecore.errors import SelfTestError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def self_test(backend: Backend) -> None:
         basis = RnsBasis(degree, ntt_primes(degree, (60, 45, 60, 30, 51)))
         _compare(basis, backend, _ring_results(backend, basis), _ring_results(reference, basis))
     _check_random_exponents(backend)
+    _check_random_polynomials(backend)
 
 
 def _compare(
@@ -197,6 +199,24 @@ def _check_random_exponents(backend: IntegerBackend) -> None:
             )
     if np.array_equal(first.limbs, second.limbs):
         raise SelfTestError(f"backend {backend.name!r} refuses to work: random_exponents repeats itself")
+
+
+def _check_random_polynomials(backend: Backend) -> None:
+    """256 coefficients lie in their range and fill it, two draws differ; a false alarm has a chance below 2^-47."""
+    degree = _RING_DEGREES[-1]
+    (q,) = ntt_primes(degree, (30,))
+    for operation, largest, usual in (("random_ternary", 1, 1), ("random_errors", ERROR_BOUND, 3)):
+        draws: list[NDArray[np.int64]] = []
+        for _ in range(2):
+            small = getattr(backend, operation)((2, 2), degree)
+            words = backend.ring_download(backend.ring_encode(small, RnsBasis(degree, (q,))))
+            draws.append(words.astype(np.int64))
+        values = np.where(draws[0] > q // 2, draws[0] - q, draws[0])
+        fits = values.shape == (2, 2, 1, degree) and bool((np.abs(values) <= largest).all())
+        if not fits or values.max() < usual or values.min() > -usual or not (values == 0).any():
+            raise SelfTestError(f"backend {backend.name!r} refuses to work: {operation} has a wrong shape or range")
+        if np.array_equal(draws[0], draws[1]):
+            raise SelfTestError(f"backend {backend.name!r} refuses to work: {operation} repeats itself")
 
 
 def _fixed(label: str, bits: int) -> int:

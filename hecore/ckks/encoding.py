@@ -108,15 +108,13 @@ class Message:
             wide = np.stack([magnitudes, np.zeros_like(magnitudes)], axis=-3), np.stack([negative, negative], axis=-2)
         return replace(self, small=np.stack([self.small, zeros], axis=-2), wide=wide)
 
-    def polynomial(
-        self, backend: RingBackend, *, error: NDArray[np.int64] | None = None, ntt: bool = True
-    ) -> PolynomialArray:
-        """Over the level's basis, with small `error` coefficients (*S, N) added."""
+    def polynomial(self, backend: RingBackend, *, ntt: bool = True) -> PolynomialArray:
+        """Over the level's basis."""
         basis = self.parameters.level_basis(self.level)
-        small = self.small if error is None else self.small + error
+        small = backend.ring_encode(self.small, basis, ntt=ntt and self.wide is None)
         if self.wide is None:
-            return backend.ring_encode(small, basis, ntt=ntt)
-        total = backend.residue_add(backend.ring_encode_wide(*self.wide, basis), backend.ring_encode(small, basis))
+            return small
+        total = backend.residue_add(backend.ring_encode_wide(*self.wide, basis), small)
         return backend.ntt(total) if ntt else total
 
 

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hecore.backends import registry
+from hecore.backends.ring_protocol import secrecy
 from hecore.ckks import noise
 from hecore.ckks.ciphertext import Ciphertext
 from hecore.ckks.encoding import Message, Plaintext, decode
 from hecore.ckks.evaluator import drop_to_level
 from hecore.counting import count as count_operation
 from hecore.errors import KeyMismatchError, ParameterError, ShapeError
-from hecore.ring.prng import SecretStream, Seed, SeedKind, expand_uniform
-from hecore.ring.sampling import error, ternary
+from hecore.ring.prng import Seed, SeedKind, expand_uniform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,20 +52,19 @@ def encrypt_public(public_key: PublicKey, plaintext: Plaintext | Message) -> Cip
     On the plaintext's backend, a Message's on the current one. Raises ParameterError for other parameters.
     """
     parameters = _agree(public_key.parameters, plaintext)
-    backend, stream = _backend(plaintext), SecretStream()
-    parts = [_public_block(backend, public_key, block, stream) for _, block in _blocks(plaintext)]
+    backend = _backend(plaintext)
+    with secrecy(backend):
+        parts = [_public_block(backend, public_key, block) for _, block in _blocks(plaintext)]
     polynomials = _joined(backend, parts, plaintext.shape)
     return _fresh(plaintext, polynomials, public_key, noise.fresh_public(parameters), None)
 
 
-def _public_block(
-    backend: RingBackend, public_key: PublicKey, plaintext: Plaintext | Message, stream: SecretStream
-) -> PolynomialArray:
+def _public_block(backend: RingBackend, public_key: PublicKey, plaintext: Plaintext | Message) -> PolynomialArray:
     """(count, 2) of a flat batch."""
     (count,), degree, basis = plaintext.shape, plaintext.parameters.ring_degree, _basis(plaintext)
     key, special_key = public_key.operands(backend, plaintext.level)
-    u = ternary(stream, count, degree).reshape(count, 1, degree)
-    errors = error(stream, 2 * count, degree).reshape(count, 2, degree)
+    u = backend.random_ternary((count, 1), degree)
+    errors = backend.random_errors((count, 2), degree)
     bracket = backend.ring_encode(errors, basis)
     if special_key is not None:
         special = special_key.basis
@@ -96,8 +95,9 @@ def encrypt_symmetric(
     parameters, count = _agree(secret_key.parameters, plaintext), math.prod(plaintext.shape)
     if seed_kind is not SeedKind.AES_CTR and count != 1:
         raise ParameterError(f"cannot encrypt {count} ciphertexts under one {seed_kind.name} seed: one a call")
-    backend, stream, seed = _backend(plaintext), SecretStream(), Seed.fresh(seed_kind)
-    parts = [_symmetric_block(backend, secret_key, block, stream, seed, first) for first, block in _blocks(plaintext)]
+    backend, seed = _backend(plaintext), Seed.fresh(seed_kind)
+    with secrecy(backend):
+        parts = [_symmetric_block(backend, secret_key, block, seed, first) for first, block in _blocks(plaintext)]
     polynomials = _joined(backend, parts, plaintext.shape)
     return _fresh(plaintext, polynomials, secret_key, noise.fresh_symmetric(parameters), seed)
 
@@ -106,16 +106,16 @@ def _symmetric_block(
     backend: RingBackend,
     secret_key: SecretKey,
     plaintext: Plaintext | Message,
-    stream: SecretStream,
     seed: Seed,
     first: int,
 ) -> PolynomialArray:
     """(count, 2) of a flat batch, whose first polynomial of the seed is `first`."""
     (count,), basis = plaintext.shape, _basis(plaintext)
     a = backend.ring_upload(expand_uniform(seed, basis, count, first=first), basis, ntt=True)
-    errors = error(stream, count, basis.ring_degree)
+    errors = backend.random_errors((count,), basis.ring_degree)
     if isinstance(plaintext, Message):
-        masked = plaintext.polynomial(backend, error=errors)
+        message = plaintext.polynomial(backend, ntt=False)
+        masked = backend.ntt(backend.residue_add(backend.ring_encode(errors, basis), message))
     else:
         masked = backend.residue_add(backend.ring_encode(errors, basis, ntt=True), plaintext.polynomial)
     c0 = backend.residue_sub(masked, backend.residue_mul(a, secret_key.powers(backend, plaintext.level, 1, 1)))
@@ -136,7 +136,8 @@ def decrypt(secret_key: SecretKey, ciphertext: Ciphertext) -> Plaintext:
     count_operation("decrypt", ciphertext.size)
     backend = ciphertext.backend
     powers = secret_key.powers(backend, ciphertext.level, 0, ciphertext.components)
-    polynomial = backend.residue_mul_accumulate(ciphertext.polynomials, powers)
+    with secrecy(backend):
+        polynomial = backend.residue_mul_accumulate(ciphertext.polynomials, powers)
     return Plaintext(
         ciphertext.parameters, polynomial, ciphertext.level, ciphertext.scale, ciphertext.bound, ciphertext.noise
     )

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hecore.backends import registry
+from hecore.backends.ring_protocol import secrecy
+from hecore.ckks import sampling
 from hecore.ckks.evaluation_keys import EvaluationKeys, GaloisKeys, RelinearizationKey, elements_of
 from hecore.ckks.layout import Layout
-from hecore.ckks.sampling import secret_digits
 from hecore.errors import MalformedKeyError, OperandTypeError, ParameterError, ShapeError
-from hecore.ring.prng import SecretStream, Seed, SeedKind, expand_uniform
-from hecore.ring.sampling import error
+from hecore.ring.prng import Seed, SeedKind, expand_uniform
 
 if TYPE_CHECKING:
     from hecore.backends.ring_protocol import PolynomialArray, RingBackend, Words
@@ -83,15 +83,12 @@ def generate_keys(
     """
     backend = registry.current()
     key_id = secrets.token_bytes(KEY_ID_BYTES)
-    basis, stream = parameters.basis, SecretStream()
-    digits = secret_digits(stream, parameters)
-    secret = backend.ring_encode(digits, basis, ntt=True)
+    with secrecy(backend):
+        secret = backend.ring_encode(sampling.secret(backend, parameters), parameters.basis, ntt=True)
     bare = SecretKey(parameters, key_id, secret)
     relinearization_key = None
     if parameters.special is not None:
-        relinearization_key = RelinearizationKey(
-            parameters, key_id, bare.make_switching_key(backend.residue_mul(secret, secret))
-        )
+        relinearization_key = bare.make_relinearization_key()
     galois_keys = GaloisKeys(parameters, key_id)
     if galois is not None or conjugation:
         galois_keys = bare.make_galois_keys(galois, conjugation=conjugation)
@@ -284,26 +281,30 @@ class SecretKey:
         parameters, backend = self.parameters, self.polynomial.backend
         seed = Seed.fresh()
         a = backend.ring_upload(expand_uniform(seed, parameters.basis)[0], parameters.basis, ntt=True)
-        e = backend.ring_encode(error(SecretStream(), 1, parameters.ring_degree)[0], parameters.basis, ntt=True)
-        b = backend.residue_sub(e, backend.residue_mul(a, self.polynomial))
+        with secrecy(backend):
+            e = backend.ring_encode(backend.random_errors((), parameters.ring_degree), parameters.basis, ntt=True)
+            b = backend.residue_sub(e, backend.residue_mul(a, self.polynomial))
         return PublicKey(
             parameters, self.key_id, backend.ring_concatenate([b, a]), evaluation_keys or self.evaluation_keys, seed
         )
 
     def make_relinearization_key(self) -> RelinearizationKey:
         """The key that takes s^2 to s. Raises ParameterError without a special modulus."""
-        square = self.polynomial.backend.residue_mul(self.polynomial, self.polynomial)
-        return RelinearizationKey(self.parameters, self.key_id, self.make_switching_key(square))
+        backend = self.polynomial.backend
+        with secrecy(backend):
+            key = self.make_switching_key(backend.residue_mul(self.polynomial, self.polynomial))
+        return RelinearizationKey(self.parameters, self.key_id, key)
 
     def make_galois_keys(
         self, galois: str | Iterable[int] | None = "power-of-two", *, conjugation: bool = False
     ) -> GaloisKeys:
         """Keys for rotations, as `generate_keys` takes them. Raises ParameterError without a special modulus."""
         backend = self.polynomial.backend
-        made = {
-            element: self.make_switching_key(backend.automorphism(self.polynomial, element))
-            for element in elements_of(self.parameters, galois, conjugation)
-        }
+        with secrecy(backend):
+            made = {
+                element: self.make_switching_key(backend.automorphism(self.polynomial, element))
+                for element in elements_of(self.parameters, galois, conjugation)
+            }
         return GaloisKeys(self.parameters, self.key_id, made)
 
     def make_switching_key(self, target: PolynomialArray) -> SwitchingKey:
@@ -320,7 +321,6 @@ class SecretKey:
             parameters.digits(parameters.max_level),
             self.polynomial,
             target,
-            SecretStream(),
             Seed.fresh(),
         )
 
@@ -330,11 +330,12 @@ class SecretKey:
         """`count` powers of s from s^first on, over the moduli of `level`, on `backend`; made once and kept. Secret."""
         at = backend, level, first, count
         if at not in self._powers:
-            s = backend.ring_moduli(_moved(self.polynomial, backend), range(level + 1))
-            powers = [backend.residue_shift(backend.residue_sub(s, s), [1] * (level + 1))]
-            while len(powers) < first + count:
-                powers.append(backend.residue_mul(powers[-1], s))
-            self._powers[at] = backend.ring_concatenate(powers[first:])
+            with secrecy(backend):
+                s = backend.ring_moduli(_moved(self.polynomial, backend), range(level + 1))
+                powers = [backend.residue_shift(backend.residue_sub(s, s), [1] * (level + 1))]
+                while len(powers) < first + count:
+                    powers.append(backend.residue_mul(powers[-1], s))
+                self._powers[at] = backend.ring_concatenate(powers[first:])
         return self._powers[at]
 
     def digits(self) -> NDArray[np.int64]:

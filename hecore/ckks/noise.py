@@ -22,9 +22,9 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 
+from hecore.backends.ring_protocol import ERROR_VARIANCE
 from hecore.ckks.params import Parameters
 from hecore.ckks.scale import Scale
-from hecore.ring.sampling import ERROR_VARIANCE
 
 __all__ = [
     "Parameters",

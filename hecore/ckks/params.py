@@ -18,10 +18,10 @@ from functools import cached_property
 from typing import Any, Final, SupportsIndex, final
 
 from hecore.arith.rns import MAX_MODULUS_BITS, RnsBasis, check_ring_degree, ntt_primes
+from hecore.backends.ring_protocol import ERROR_VARIANCE
 from hecore.ckks.scale import Scale
 from hecore.ckks.security import LEVELS, SecurityTable, max_modulus_bits, security_bits
 from hecore.errors import InsecureParametersError, LevelError, OperandTypeError, ParameterError
-from hecore.ring.sampling import ERROR_VARIANCE
 
 MAX_MODULI: Final = 256  # as SEAL; bounds what foreign bytes can ask for
 FINGERPRINT_BYTES: Final = 16

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hecore.arith.stream import SecretStream
 from hecore.ckks.encoding import decode_parts, decoding_error
 from hecore.ckks.encryption import decrypt, shortest
 from hecore.errors import OperandTypeError, ParameterError, PrecisionError, QueryBudgetError
-from hecore.ring.prng import SecretStream
 
 if TYPE_CHECKING:
     from hecore.ckks.ciphertext import Ciphertext

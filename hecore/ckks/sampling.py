@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hecore.ring.sampling import ternary
+from hecore.arith.stream import SecretStream
 
 if TYPE_CHECKING:
+    from hecore.backends.ring_protocol import RingBackend, SmallArray
     from hecore.ckks.params import Parameters
-    from hecore.ring.prng import SecretStream
 
 
-def secret_digits(stream: SecretStream, parameters: Parameters) -> NDArray[np.int64]:
-    """(N,) digits in {-1, 0, 1}: uniform, or exactly `secret_weight` of them not zero, each sign as likely."""
+def secret(backend: RingBackend, parameters: Parameters) -> SmallArray | NDArray[np.int64]:
+    """Digits in {-1, 0, 1} for `ring_encode`: uniform, or exactly `secret_weight` of them not zero, signs as likely.
+
+    Uniform ones are drawn by the backend.
+    """
     if parameters.secret_weight is None:
-        return ternary(stream, 1, parameters.ring_degree).reshape(-1)
-    return _sparse(stream, parameters.ring_degree, parameters.secret_weight)
+        return backend.random_ternary((), parameters.ring_degree)
+    return sparse(SecretStream(), parameters.ring_degree, parameters.secret_weight)
 
 
-def _sparse(stream: SecretStream, ring_degree: int, weight: int) -> NDArray[np.int64]:
-    """A random permutation of `weight` signs and zeros, by sorting random 62-bit keys that carry them.
+def sparse(stream: SecretStream, ring_degree: int, weight: int) -> NDArray[np.int64]:
+    """(N,): a random permutation of `weight` signs and zeros, by sorting random 62-bit keys that carry them.
 
     Batcher's bitonic network compares fixed places, in a time that tells nothing. Two keys are equal with probability
     below ring_degree^2 / 2^63.

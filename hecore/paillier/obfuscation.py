@@ -56,7 +56,7 @@ class FixedBase:
 
     def power(self, exponents: ExponentArray) -> ResidueArray:
         """base**e, constant time in the exponents; out.shape = exponents.shape."""
-        return self._backend.fixed_base_exp(self._table(exponents.limbs.shape[0]), exponents)
+        return self._backend.fixed_base_exp(self._table(exponents.shape[0]), exponents)
 
     def prepare(self) -> None:
         """Build the large table now: for long runs, and to time it apart."""

@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hecore.backends.ring_protocol import secrecy
 from hecore.counting import count as count_operation
 from hecore.errors import ParameterError, ShapeError
 from hecore.ring.prng import expand_uniform
-from hecore.ring.sampling import error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hecore.arith.rns import RnsBasis
     from hecore.backends.ring_protocol import PolynomialArray, RingBackend
-    from hecore.ring.prng import SecretStream, Seed
+    from hecore.ring.prng import Seed
 
 __all__ = ["SwitchingKey", "accumulate", "make_switching_key", "mod_down", "switch"]
 
@@ -98,26 +98,26 @@ def make_switching_key(
     digits: Digits,
     secret: PolynomialArray,
     target: PolynomialArray,
-    stream: SecretStream,
     seed: Seed,
 ) -> SwitchingKey:
     """A key that takes `target` to `secret`, both polynomials (shape ()) over the whole basis, transformed.
 
-    The last `special_count` moduli are special. Errors come from `stream`, the public halves from `seed`, which must be
-    fresh. Raises ParameterError without special moduli.
+    The last `special_count` moduli are special. The public halves come from `seed`, which must be fresh. Raises
+    ParameterError without special moduli.
     """
     if not 0 < special_count < len(basis):
         raise ParameterError(f"cannot make a switching key with {special_count} special moduli of {len(basis)}")
     count = len(digits)
     product = basis.take(range(len(basis) - special_count, len(basis))).product
-    scaled = [
-        backend.residue_scale(target, [product % q if start <= i < stop else 0 for i, q in enumerate(basis.moduli)])
-        for start, stop in digits
-    ]
     a = backend.ring_upload(expand_uniform(seed, basis, count), basis, ntt=True)
-    e = backend.ring_encode(error(stream, count, basis.ring_degree), basis, ntt=True)
-    masked = backend.residue_sub(e, backend.residue_mul(a, secret))
-    b = backend.residue_add(masked, backend.ring_concatenate(scaled))
+    with secrecy(backend):
+        scaled = [
+            backend.residue_scale(target, [product % q if start <= i < stop else 0 for i, q in enumerate(basis.moduli)])
+            for start, stop in digits
+        ]
+        e = backend.ring_encode(backend.random_errors((count,), basis.ring_degree), basis, ntt=True)
+        masked = backend.residue_sub(e, backend.residue_mul(a, secret))
+        b = backend.residue_add(masked, backend.ring_concatenate(scaled))
     order = np.arange(2 * count, dtype=np.intp).reshape(2, count).T.copy()
     return SwitchingKey(backend.ring_take(backend.ring_concatenate([b, a]), order), seed)
 

@@ -1,7 +1,6 @@
-"""Pseudorandom streams for ring elements: public ones out of a seed that travels, secret ones that never leave.
+"""Uniform residues out of a public seed, which travels in their place.
 
-A seed stands for uniform residues `a` that would otherwise be sent whole; it says nothing of secrets or errors, which
-come from a `SecretStream` with a key of its own.
+It says nothing of secrets or errors: those have keys of their own (`arith.stream`, the random operations of backends).
 
 The AES form, our own: the key is BLAKE2b-256 keyed with the seed, personalised "hecore ckks a" for this purpose.
 Polynomial i and the prime q take the words of AES-256-CTR whose initial counter block is i (u32), q (u64) and 0 (u32),
@@ -18,20 +17,17 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import secrets
 import struct
-import threading
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-from hecore.errors import ParameterError, RandomnessReuseError
+from hecore.arith.stream import Keystream
+from hecore.errors import ParameterError
 from hecore.kernels.cpu import sampling as kernels
 
 if TYPE_CHECKING:
@@ -43,10 +39,8 @@ if TYPE_CHECKING:
 _SEAL_BLOCK_BYTES = 4096
 _SEAL_BLOCK_WORDS = _SEAL_BLOCK_BYTES // 8
 _MAX_CHUNK = 1 << 32
-_CHUNK_BYTES = 1 << 20
 _PURPOSE = b"hecore ckks a"
 _COUNTER = struct.Struct(">IQI")
-_SLACK = 15  # OpenSSL's update may write one block less a byte beyond its input
 
 
 class SeedKind(IntEnum):
@@ -168,68 +162,3 @@ def _seal_stream(seed: Seed, first: int, count: int) -> Words:
     out = np.empty((count, _SEAL_BLOCK_BYTES // 64, 8), dtype=np.uint64)
     kernels.blake2x_nodes(out, digests, _SEAL_BLOCK_BYTES)
     return out.reshape(-1)
-
-
-class Keystream:
-    """AES-256-CTR under one 32-byte key, from the counter block 0 on."""
-
-    def __init__(self, key: bytes) -> None:
-        self._cipher = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
-
-    def seek(self, counter: bytes) -> None:
-        """Go on from another counter block (16 bytes)."""
-        self._cipher.reset_nonce(counter)
-
-    def read(self, nbytes: int) -> NDArray[np.uint8]:
-        """The next `nbytes` bytes, the caller's own."""
-        out = np.empty(nbytes + _SLACK, dtype=np.uint8)
-        target = out.data
-        for start in range(0, nbytes, len(_ZEROS)):
-            stop = min(nbytes, start + len(_ZEROS))
-            self._cipher.update_into(_ZEROS[: stop - start], target[start : stop + _SLACK])
-        return out[:nbytes]
-
-
-_ZEROS = memoryview(bytes(_CHUNK_BYTES))
-
-
-class SecretStream:
-    """Secret random bytes: AES-256-CTR under a fresh key from the operating system, which nobody else ever sees.
-
-    Safe to share between threads. Ends in a forked child, where it would repeat the parent's (RandomnessReuseError);
-    cannot be pickled or copied, for the same reason.
-    """
-
-    def __init__(self) -> None:
-        self._start()
-        _living.add(self)
-
-    def _start(self) -> None:
-        self._stream: Keystream | None = Keystream(os.urandom(32))
-        self._lock = threading.Lock()
-
-    def _forget(self) -> None:
-        self._stream = None
-        self._lock = threading.Lock()  # another thread of the parent may have held the old one
-
-    def read(self, nbytes: int) -> NDArray[np.uint8]:
-        """The next `nbytes` bytes, given to nobody else."""
-        with self._lock:
-            if self._stream is None:
-                raise RandomnessReuseError("cannot go on with a stream of the parent process: make a new one")
-            return self._stream.read(nbytes)
-
-    def __reduce__(self) -> str:
-        raise RandomnessReuseError("cannot pickle or copy a stream of secret randomness: its copy would repeat it")
-
-
-_living: WeakSet[SecretStream] = WeakSet()
-
-
-def _forget_all() -> None:
-    for stream in list(_living):
-        stream._forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)

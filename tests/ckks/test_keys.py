@@ -12,6 +12,7 @@ import pytest
 
 import hecore
 from hecore import keystore
+from hecore.arith.stream import SecretStream
 from hecore.ckks.evaluation_keys import (
     EvaluationKeys,
     GaloisKeys,
@@ -22,6 +23,7 @@ from hecore.ckks.evaluation_keys import (
 )
 from hecore.ckks.keys import Keys, PublicKey, SecretKey, generate_keys
 from hecore.ckks.params import Parameters
+from hecore.ckks.sampling import sparse
 from hecore.errors import (
     InsecureParametersError,
     KeyMismatchError,
@@ -121,12 +123,8 @@ def test_sparse_secrets_have_their_weight() -> None:
 
 
 def test_sparse_secrets_lie_anywhere() -> None:
-    from hecore.ckks.sampling import secret_digits
-    from hecore.ring.prng import SecretStream
-
-    parameters = Parameters.insecure(ring_degree=16, moduli_bits=[40], scale=2**20, secret_weight=4)
     stream = SecretStream()
-    counts = sum(np.abs(secret_digits(stream, parameters)) for _ in range(2000))
+    counts = sum(np.abs(sparse(stream, 16, 4)) for _ in range(2000))
     assert np.abs(counts - 500).max() < 6 * np.sqrt(2000 * 0.25 * 0.75)
 
 

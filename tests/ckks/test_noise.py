@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hecore.arith.stream import SecretStream
+from hecore.backends.cpu_sampling import errors, ternary
+from hecore.backends.ring_protocol import ERROR_VARIANCE
 from hecore.ckks import evaluator, noise
 from hecore.ckks.ciphertext import Ciphertext
 from hecore.ckks.encoding import decode, encode
@@ -15,8 +18,6 @@ from hecore.ckks.encryption import decrypt, encrypt_public, encrypt_symmetric
 from hecore.ckks.keys import Keys, generate_keys
 from hecore.ckks.params import Parameters
 from hecore.ckks.scale import Scale
-from hecore.ring.prng import SecretStream
-from hecore.ring.sampling import ERROR_VARIANCE, error, ternary
 
 DEGREE = 256
 
@@ -61,8 +62,8 @@ def test_tail_is_the_solution_of_its_equation() -> None:
 def test_tails_cover_and_are_not_absurd(degree: int) -> None:
     """64 polynomials stay below, and reach a quarter of the bound."""
     stream = SecretStream()
-    for sample, variance in ((error, ERROR_VARIANCE), (ternary, 2 / 3)):
-        largest = slot_norm(sample(stream, 64, degree).astype(np.float64))
+    for sample, variance in ((errors, ERROR_VARIANCE), (ternary, 2 / 3)):
+        largest = slot_norm(sample(stream, 64 * degree).reshape(64, degree).astype(np.float64))
         assert noise.tail(degree, variance) / 5 < largest < noise.tail(degree, variance)
 
 

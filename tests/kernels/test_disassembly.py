@@ -34,8 +34,6 @@ from hecore.backends.protocol import ExponentArray
 from hecore.kernels.cpu import cache as kernel_cache
 from hecore.kernels.cpu import elements, ntt_portable, ntt_rows, ntt_vector, power, vector
 from hecore.kernels.cpu.vector import IFMA, load, peek, select_equal, splat, store
-from hecore.ring.prng import SecretStream
-from hecore.ring.sampling import error, ternary
 from tests.kernels.listing import parse
 from tests.kernels.machine_code import Analysis, Violation
 
@@ -145,14 +143,14 @@ def exercise() -> None:
     few = backend.upload(limbs_from_ints([3], large.limbs), large)
     backend.mod_mul(few, few)
     backend.download(a)
-    ternary(SecretStream(), 1, 16)
-    error(SecretStream(), 1, 16)
     exercise_ring(backend)
 
 
 def exercise_ring(backend: CpuBackend) -> None:
     basis = RnsBasis(16, ntt_primes(16, [60, 45, 40]))
     one, extra = basis.take([0]), RnsBasis(16, ntt_primes(16, [55]))
+    backend.random_ternary((), 16)
+    backend.random_errors((), 16)
     a = backend.ring_encode(np.ones((2, 16), dtype=np.int64), basis, ntt=True)
     backend.ring_encode_wide(np.ones((16, 2), dtype=np.uint64), np.ones(16, dtype=np.bool_), basis)
     backend.ring_decode(a)

@@ -10,11 +10,10 @@ import pytest
 from hecore.arith.limbs import ints_from_limbs
 from hecore.arith.rns import RnsBasis, ntt_primes
 from hecore.backends import registry
-from hecore.backends.ring_protocol import PolynomialArray, RingBackend
+from hecore.backends.ring_protocol import ERROR_BOUND, PolynomialArray, RingBackend
 from hecore.errors import ParameterError, ShapeError
 from hecore.ring.keyswitch import SwitchingKey, accumulate, make_switching_key, mod_down, switch
-from hecore.ring.prng import SecretStream, Seed, expand_uniform
-from hecore.ring.sampling import ERROR_BOUND, ternary, uniform
+from hecore.ring.prng import Seed, expand_uniform
 
 DEGREE = 64
 BITS = (50, 40, 40, 40, 45, 50)
@@ -32,8 +31,7 @@ class Setting:
         self.special_count, self.digits = SHAPES[name]
         self.backend: RingBackend = registry.get(device)
         self.basis = RnsBasis(DEGREE, ntt_primes(DEGREE, BITS))
-        self.stream = SecretStream()
-        self.secret, self.target = (self.backend.ring_encode(d, self.basis, ntt=True) for d in self.polynomials(2))
+        self.secret, self.target = (self.drawn() for _ in range(2))
         self.seed = Seed.fresh()
         self.key = make_switching_key(
             self.backend,
@@ -42,7 +40,6 @@ class Setting:
             self.digits,
             self.secret,
             self.target,
-            self.stream,
             self.seed,
         )
 
@@ -54,11 +51,12 @@ class Setting:
     def special(self) -> RnsBasis:
         return self.basis.take(range(len(self.data), len(BITS)))
 
-    def polynomials(self, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-        return ternary(self.stream, count, DEGREE)
+    def drawn(self) -> PolynomialArray:
+        """A secret."""
+        return self.backend.ring_encode(self.backend.random_ternary((), DEGREE), self.basis, ntt=True)
 
     def random(self, count: int, basis: RnsBasis) -> PolynomialArray:
-        return self.backend.ring_upload(uniform(self.stream, basis, count), basis, ntt=True)
+        return self.backend.ring_upload(expand_uniform(Seed.fresh(), basis, count), basis, ntt=True)
 
     def over(self, a: PolynomialArray, basis: RnsBasis) -> PolynomialArray:
         return self.backend.ring_moduli(a, [self.basis.moduli.index(q) for q in basis.moduli])
@@ -135,8 +133,7 @@ def test_adding_and_rescaling_on_the_way(setting: Setting) -> None:
 
 def test_under_an_automorphism_the_key_is_turned_instead_of_the_digits(setting: Setting) -> None:
     backend, element = setting.backend, 9
-    s = setting.polynomials(1)[0]
-    secret = backend.ring_encode(s, setting.basis, ntt=True)
+    secret = setting.drawn()
     key = make_switching_key(
         backend,
         setting.basis,
@@ -144,7 +141,6 @@ def test_under_an_automorphism_the_key_is_turned_instead_of_the_digits(setting: 
         setting.digits,
         secret,
         backend.automorphism(secret, element),
-        setting.stream,
         Seed.fresh(),
     )
     a = setting.random(1, setting.data)
@@ -187,7 +183,6 @@ def test_refusals(setting: Setting) -> None:
             setting.digits,
             setting.secret,
             setting.target,
-            setting.stream,
             Seed.fresh(),
         )
 

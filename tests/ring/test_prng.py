@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import os
 import pickle
 import struct
-import threading
 
 import numpy as np
 import pytest
@@ -15,8 +12,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from hecore.arith.primes import is_prime
 from hecore.arith.rns import RnsBasis, ntt_primes
-from hecore.errors import ParameterError, RandomnessReuseError
-from hecore.ring.prng import Keystream, SecretStream, Seed, SeedKind, expand_uniform
+from hecore.errors import ParameterError
+from hecore.ring.prng import Seed, SeedKind, expand_uniform
 
 BASIS = RnsBasis(1024, ntt_primes(1024, [50, 30, 30]))
 
@@ -36,26 +33,6 @@ FULL = RnsBasis(2048, (prime_near(9 << 56, 2048),))
 
 
 # -- the AES form --------------------------------------------------------------------------------------------
-
-
-def test_keystream_is_aes_256_ctr() -> None:
-    """NIST SP 800-38A, F.5.5: the four blocks of keystream ("Output Block"), and one block from a later counter."""
-    stream = Keystream(bytes.fromhex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"))
-    expected = bytes.fromhex(
-        "0bdf7df1591716335e9a8b15c860c502" "5a6e699d536119065433863c8f657b94"
-        "1bc12c9c01610d5d0d8bd6a3378eca62" "2956e1c8693536b1bee99c73a31576b6"
-    )  # fmt: skip
-    stream.seek(bytes.fromhex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"))
-    assert stream.read(10).tobytes() + stream.read(54).tobytes() == expected
-    stream.seek(bytes.fromhex("f0f1f2f3f4f5f6f7f8f9fafbfcfdff01"))
-    assert stream.read(16).tobytes() == expected[32:48]
-
-
-def test_keystream_across_its_pieces() -> None:
-    whole, parts = Keystream(bytes(32)), Keystream(bytes(32))
-    data = whole.read((1 << 21) + 7)
-    assert np.array_equal(data, np.concatenate([parts.read(5), parts.read((1 << 21) + 2)]))
-    assert len(np.unique(data[: 1 << 16].view(np.uint64))) == 1 << 13
 
 
 def aes_reference(seed: bytes, basis: RnsBasis, index: int) -> list[list[int]]:
@@ -168,51 +145,3 @@ def test_counts_that_no_form_has() -> None:
             expand_uniform(Seed.fresh(), BASIS, **arguments)
     assert expand_uniform(Seed.fresh(), BASIS, 0).shape == (0, 3, 1024)
     assert expand_uniform(Seed.fresh(), BASIS, 1, first=2**32 - 1).shape == (1, 3, 1024)
-
-
-# -- secret streams ------------------------------------------------------------------------------------------
-
-
-def test_streams_differ() -> None:
-    a, b = SecretStream(), SecretStream()
-    pieces = [stream.read(64).tobytes() for stream in (a, a, b)]
-    assert len(set(pieces)) == 3
-    assert a.read(0).size == 0
-
-
-def test_a_stream_ends_in_a_forked_child() -> None:
-    stream = SecretStream()
-    stream.read(1)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            stream.read(1)
-        except RandomnessReuseError:
-            status = 0 if SecretStream().read(16).any() else 2
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert stream.read(16).any()
-
-
-def test_a_stream_is_not_copied() -> None:
-    stream = SecretStream()
-    for how in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(RandomnessReuseError, match="cannot pickle or copy"):
-            how(stream)
-
-
-def test_threads_share_a_stream_without_repetition() -> None:
-    stream = SecretStream()
-    pieces: list[bytes] = []
-
-    def read() -> None:
-        pieces.extend(stream.read(48).tobytes() for _ in range(200))
-
-    threads = [threading.Thread(target=read) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(pieces)) == 800
