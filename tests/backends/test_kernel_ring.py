@@ -1,4 +1,4 @@
-"""What the contract suite cannot see of the residues of `KernelBackend`: memory, what is left in it, what is launched."""
+"""What the contract suite cannot see of the residues of `KernelBackend`: memory, what is left there, what is launched."""
 
 from __future__ import annotations
 
