@@ -143,14 +143,16 @@ def uniform_below(count: int, bound: int, *, parity: NDArray[np.uint64] | None =
     # bit_length of the bound, not of bound-1: the limb count then is that of the prime next to it.
     bits = bound.bit_length()
     out = random_limbs(count, bits)
-    pending = np.arange(count)
-    while True:
+    if parity is not None:
+        out[:, 0] = (out[:, 0] & ~np.uint64(1)) | parity
+    pending = np.flatnonzero(~less_than(out, bound))
+    while pending.size:
+        again = random_limbs(pending.size, bits)
         if parity is not None:
-            out[pending, 0] = (out[pending, 0] & ~np.uint64(1)) | parity[pending]
-        pending = pending[~less_than(out[pending], bound)]
-        if pending.size == 0:
-            return out
-        out[pending] = random_limbs(pending.size, bits)
+            again[:, 0] = (again[:, 0] & ~np.uint64(1)) | parity[pending]
+        out[pending] = again
+        pending = pending[~less_than(again, bound)]
+    return out
 
 
 def _uniform_positive(count: int, bound: int) -> Limbs:
