@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +13,11 @@ from hecore.backends.programs import Programs
 from hecore.backends.secret_buffer import WORD_BYTES, SecretBuffer, Wiper
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from hecore.backends.device import Argument, Buffer, Device
+
+_secrecy: ContextVar[bool] = ContextVar("hecore_secrecy", default=False)
 
 
 class KernelBase:
@@ -37,9 +41,19 @@ class KernelBase:
         """Wait until everything submitted has finished."""
         self._device.synchronize()
 
+    @contextmanager
+    def secrecy(self) -> Iterator[None]:
+        """What is made in a `with` of it, by this context (thread, task), is wiped when it is let go."""
+        token = _secrecy.set(True)
+        try:
+            yield
+        finally:
+            _secrecy.reset(token)
+
     def _empty(self, words: int, dtype: type[np.generic]) -> Buffer:
-        """Uninitialised memory for `words` of `dtype`."""
-        return self._device.allocate(words * np.dtype(dtype).itemsize)
+        """Uninitialised memory for `words` of `dtype`; for secrets in the scope of `secrecy`."""
+        nbytes = words * np.dtype(dtype).itemsize
+        return self._secret(nbytes).buffer if _secrecy.get() else self._device.allocate(nbytes)
 
     def _secret(self, nbytes: int) -> SecretBuffer:
         """Uninitialised memory for secrets: overwritten where its `with` block ends, or when its buffer is let go."""
@@ -47,7 +61,7 @@ class KernelBase:
 
     def _to_device(self, data: NDArray[Any]) -> Buffer:
         """A copy of a host array in memory of its own."""
-        buffer = self._device.allocate(data.nbytes)
+        buffer = self._empty(data.nbytes, np.uint8)
         self._device.write(buffer, np.ascontiguousarray(data))
         return buffer
 

@@ -1,0 +1,284 @@
+"""ChaCha20 on a device against published vectors and another implementation; keys, memory, and what crosses."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+
+pytest.importorskip("pyopencl")
+
+from hecore.arith.limbs import ints_from_limbs
+from hecore.arith.modulus import Modulus
+from hecore.backends import kernel_random
+from hecore.backends.reference import ReferenceBackend
+from hecore.errors import BackendError, DeviceMemoryError, ParameterError, SelfTestError
+from hecore.paillier import PublicKey
+from hecore.paillier.obfuscation import public_obfuscators
+from tests.backends.ring_lab import basis_named, noise
+from tests.backends.watched_device import WatchedBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from hecore.backends.protocol import ExponentArray
+    from hecore.backends.ring_protocol import SmallArray
+
+# RFC 8439: (key, counter, nonce of 96 bits, block). Section 2.3.2, and the first two vectors of appendix A.1.
+VECTORS = {
+    "2.3.2": (
+        bytes(range(32)).hex(),
+        1,
+        "000000090000004a00000000",
+        "10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e"
+        "d2826446079faa0914c2d705d98b02a2b5129cd1de164eb9cbd083e8a2503c4e",
+    ),
+    "A.1 #1": (
+        "00" * 32,
+        0,
+        "00" * 12,
+        "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7"
+        "da41597c5157488d7724e03fb8d84a376a43b8f41518a11cc387b669b2ee6586",
+    ),
+    "A.1 #2": (
+        "00" * 32,
+        1,
+        "00" * 12,
+        "9f07e7be5551387a98ba977c732d080dcb0f29a048e3656912c6533e32ee7aed"
+        "29b721769ce64e43d57133b074d839d531ed1f28510afb45ace10a1f4b794d6f",
+    ),
+}
+KEY = noise("key", (4,))
+
+
+@pytest.fixture
+def backend() -> WatchedBackend:
+    return WatchedBackend()
+
+
+def blocks(backend: WatchedBackend, key: bytes, first: int, nonce: tuple[int, int], count: int) -> bytes:
+    out = backend._empty(16 * count, np.uint32)
+    words = (np.uint32(word) for word in nonce)
+    key_words = np.frombuffer(key, dtype=np.uint32)
+    backend._with_key(key_words, "blocks", count, out, np.uint64(first), *words, np.uint32(count))
+    return backend._to_host(out, (16 * count,), np.uint32).tobytes()
+
+
+def stream(count: int) -> bytes:
+    """Blocks 0 … count-1 under KEY, by OpenSSL."""
+    return Cipher(algorithms.ChaCha20(KEY.tobytes(), bytes(16)), None).encryptor().update(bytes(64 * count))
+
+
+def drawn(backend: WatchedBackend, kernel: str, threads: int, words: int, *scalars: Any) -> NDArray[Any]:
+    """`words` words of 64 bits that a kernel makes under KEY."""
+    out = backend._empty(words, np.uint64)
+    backend._with_key(KEY.view(np.uint32), kernel, threads, out, *scalars)
+    return backend._to_host(out, (words,), np.uint64)
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_published_vectors(backend: WatchedBackend, name: str) -> None:
+    key, counter, nonce, expected = VECTORS[name]
+    low, middle, high = (int(word) for word in np.frombuffer(bytes.fromhex(nonce), dtype="<u4"))
+    assert blocks(backend, bytes.fromhex(key), low << 32 | counter, (middle, high), 1).hex() == expected
+
+
+def test_many_blocks_at_any_counter(backend: WatchedBackend) -> None:
+    for first in (0, 2**32 - 3, 2**40 + 5):
+        found = blocks(backend, KEY.tobytes(), first, (7, 9), 21)
+        for i in range(21):
+            state = (first + i).to_bytes(8, "little") + (7).to_bytes(4, "little") + (9).to_bytes(4, "little")
+            expected = Cipher(algorithms.ChaCha20(KEY.tobytes(), state), None).encryptor().update(bytes(64))
+            assert found[64 * i : 64 * (i + 1)] == expected
+
+
+@pytest.mark.parametrize("bits", [1, 31, 32, 33, 64, 65, 511, 512, 513, 1024, 1100])
+def test_exponents_are_their_definition(backend: WatchedBackend, bits: int) -> None:
+    count, limbs = 5, -(-bits // 64)
+    per = -(-2 * limbs // 16)
+    scalars = np.uint32(2 * limbs), np.uint32(bits), np.uint32(count)
+    found = drawn(backend, "random_bits", count * per, count * limbs, *scalars)
+    data = stream(count * per)
+    expected = [int.from_bytes(data[64 * per * i : 64 * per * (i + 1)], "little") % (1 << bits) for i in range(count)]
+    assert ints_from_limbs(found.reshape(count, limbs)) == expected
+
+
+@pytest.mark.parametrize("count", [16, 220, 221, 1024])
+def test_ternary_is_its_definition(backend: WatchedBackend, count: int) -> None:
+    threads = -(-count // 220)
+    found = drawn(backend, "ternary", threads, count, np.uint64(count)).view(np.int64)
+    data, expected = stream(threads), np.empty((220, threads), dtype=np.int64)
+    for t in range(threads):
+        rest = int.from_bytes(data[64 * t : 64 * (t + 1)], "little") * 3**220 >> 512
+        for digit in reversed(range(220)):
+            rest, expected[digit, t] = divmod(rest, 3)
+    assert np.array_equal(found, expected.reshape(-1)[:count] - 1)
+
+
+@pytest.mark.parametrize("count", [16, 24, 32, 1024])
+def test_errors_are_their_definition(backend: WatchedBackend, count: int) -> None:
+    threads = -(-count // 12)
+    found = drawn(backend, "binomial", threads, count, np.uint64(count)).view(np.int64)
+    words = np.frombuffer(stream(threads), dtype="<u8").reshape(threads, 4, 2).tolist()
+    samples = [
+        [sample.bit_count() - 21 for a, b in pairs for sample in (a % 2**42, b % 2**42, (a >> 42) + (b >> 44 << 22))]
+        for pairs in words
+    ]
+    assert found.tolist() == np.array(samples).T.reshape(-1)[:count].tolist()
+
+
+def test_digits_of_every_value() -> None:
+    """What `ternary` does to a value below 3^10, in whole numbers of 32 bits."""
+    values = np.arange(3**10, dtype=np.uint64)
+    fraction, rest = values * np.uint64(72736), np.zeros_like(values)
+    assert int(fraction.max()) < 2**32
+    for _ in range(10):
+        product = fraction * np.uint64(3)
+        rest = 3 * rest + (product >> np.uint64(32))
+        fraction = product & np.uint64(2**32 - 1)
+    assert np.array_equal(rest, values)
+
+
+# -- keys -----------------------------------------------------------------------------------------------------
+
+
+def draws(backend: WatchedBackend) -> list[Callable[[], ExponentArray | SmallArray]]:
+    return [
+        lambda: backend.random_exponents((3,), 100),
+        lambda: backend.random_ternary((2,), 64),
+        lambda: backend.random_errors((2,), 64),
+    ]
+
+
+def test_a_key_a_launch_wiped_behind_it(backend: WatchedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[bytes] = []
+
+    def urandom(count: int) -> bytes:
+        keys.append(np.random.default_rng(len(keys)).bytes(count))
+        return keys[-1]
+
+    monkeypatch.setattr(os, "urandom", urandom)
+    kept = [draw() for draw in draws(backend) for _ in range(2)]
+    assert len(kept) == len(keys) == len(set(keys)) == 6
+    assert all(len(key) == 32 for key in keys)
+    memory = b"".join(backend.watched.contents())
+    assert not any(key in memory for key in keys)
+
+
+def test_memory_that_is_refused_costs_no_key(backend: WatchedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend.random_exponents((1,), 1)
+    with backend.watched.refusing(16), monkeypatch.context() as patch:
+        patch.setattr(os, "urandom", None)
+        for draw in draws(backend):
+            with pytest.raises(DeviceMemoryError):
+                draw()
+    for draw in draws(backend):
+        draw()
+
+
+def test_a_wrong_stream_is_refused(backend: WatchedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_random, "_KNOWN_BLOCK", bytes(64))
+    for draw in draws(backend):
+        with pytest.raises(SelfTestError, match="RFC 8439"):
+            draw()
+
+
+# -- exponents that stay --------------------------------------------------------------------------------------
+
+
+def test_exponents_print_nothing_and_fetch_what_they_are(backend: WatchedBackend) -> None:
+    e = backend.random_exponents((2, 3), 65)
+    assert repr(e) == "DeviceExponents(bits=65)"
+    assert (e.shape, e.limbs.shape, e.limbs.dtype.name) == ((2, 3), (2, 3, 2), "uint64")
+    assert np.array_equal(e.limbs, e.limbs)
+    assert e.limbs is not e.limbs
+    for shape in ((), (0,), (2, 0)):
+        assert backend.random_exponents(shape, 7).limbs.shape == (*shape, 1)
+    with pytest.raises(ParameterError, match="0 bits"):
+        backend.random_exponents((2,), 0)
+
+
+def test_other_backends_take_them(backend: WatchedBackend) -> None:
+    e, modulus = backend.random_exponents((4,), 90), Modulus(2**64 - 59)
+    found = []
+    for other in (backend, ReferenceBackend()):
+        table = other.fixed_base_table(3, modulus, 90)
+        found.append(other.download(other.fixed_base_exp(table, e)))
+        bases = other.upload(noise("bases", (4, 1), 63), modulus)
+        found.append(other.download(other.mod_exp(bases, e)))
+    assert np.array_equal(found[0], found[2])
+    assert np.array_equal(found[1], found[3])
+
+
+def test_what_is_drawn_is_wiped(backend: WatchedBackend) -> None:
+    for draw in draws(backend):
+        draw()
+    first = len(backend.watched.buffers)
+
+    def all_wiped() -> bool:
+        gc.collect()
+        return not any(any(data) for data in backend.watched.contents(first))
+
+    for draw in draws(backend):
+        kept = draw()
+        assert not all_wiped()
+        del kept
+        assert all_wiped()
+        with backend.watched.failing(0), pytest.raises(BackendError, match="the test says so"):
+            draw()
+        assert all_wiped()
+
+
+# -- encryption -----------------------------------------------------------------------------------------------
+
+
+class Crossings:
+    """Bytes that go to and from a device."""
+
+    def __init__(self, backend: WatchedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.up: list[int] = []
+        self.down: list[int] = []
+        read, write = backend.watched.read, backend.watched.write
+
+        def counted_read(buffer: Any, out: NDArray[Any], offset: int = 0) -> None:
+            self.down.append(out.nbytes)
+            read(buffer, out, offset)
+
+        def counted_write(buffer: Any, data: NDArray[Any], offset: int = 0) -> None:
+            self.up.append(data.nbytes)
+            write(buffer, data, offset)
+
+        monkeypatch.setattr(backend.watched, "read", counted_read)
+        monkeypatch.setattr(backend.watched, "write", counted_write)
+
+
+def test_obfuscators_are_made_of_a_key_alone(
+    backend: WatchedBackend, insecure_keys: tuple[PublicKey, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """32 bytes go up whatever the count, nothing comes down; a message is all that encoding sends."""
+    public_key = insecure_keys[0]
+    messages = noise("messages", (20, public_key.n_squared.limbs // 2), 62)
+    backend.encode(messages, public_key.n_squared, times=public_obfuscators(public_key, 20, backend))
+    crossings = Crossings(backend, monkeypatch)
+    for count in (20, 10):
+        masks = public_obfuscators(public_key, count, backend)
+        assert (crossings.up, crossings.down) == ([32], [])
+        crossings.up.clear()
+        backend.encode(messages[:count], public_key.n_squared, times=masks)
+        assert (crossings.up, crossings.down) == ([messages[:count].nbytes], [])
+        crossings.up.clear()
+
+
+def test_small_polynomials_are_made_of_a_key_alone(backend: WatchedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    basis = basis_named("30+40+40", 64)
+    backend.ring_encode(backend.random_ternary((2, 1), 64), basis)
+    crossings = Crossings(backend, monkeypatch)
+    for draw in (backend.random_ternary, backend.random_errors):
+        backend.ring_encode(draw((5, 2), 64), basis)
+    assert (crossings.up, crossings.down) == ([32, 32], [])
