@@ -13,7 +13,8 @@
     x = keys.public_key.encrypt(values)
     keys.secret_key.decrypt(x * x + 0.5)
 
-`devices()` lists the backends of this machine and `use(name)` chooses where new arrays are made.
+`devices()` lists the backends of this machine (the CPU, OpenCL devices, NVIDIA cards) and `use(name)` chooses where new
+arrays are made.
 """
 
 from __future__ import annotations
