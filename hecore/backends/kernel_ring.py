@@ -7,6 +7,7 @@ by `ring_encode` and leave by `ring_decode`: what these hold is overwritten befo
 
 from __future__ import annotations
 
+import gc
 import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from hecore.backends import kernel_walks as walks
 from hecore.backends import ring_checks as checks
 from hecore.backends.kernel_composition import composition, digits_of
+from hecore.backends.kernel_random import KernelRandom
 from hecore.backends.kernel_switch import KernelSwitch
-from hecore.backends.ring_protocol import PolynomialArray
+from hecore.backends.ring_protocol import PolynomialArray, SmallArray
 from hecore.errors import DeviceMemoryError
 
 if TYPE_CHECKING:
@@ -34,13 +36,15 @@ _ITEMS = 2  # of kernels/device/rows.h
 _ELEMENTS = 4  # of one launch of `permute_sum`
 _TARGETS = 8  # of kernels/device/convert.c
 _ADD, _SUBTRACT = 0, 1
-_TEMPORARY = 8  # temporaries take at most this part of the device's memory
 _WORD = 8
 _DEFINES = {"BLOCK": 128, "LANES": 1}
 
 
-class KernelRing(KernelSwitch):
+class KernelRing(KernelSwitch, KernelRandom):
     """Transport, pointwise operations and change of basis; transforms and key switching are in `KernelSwitch`."""
+
+    _budget: int
+    """Bytes that an operation may take for what it needs in between."""
 
     # -- transport ---------------------------------------------------------------------------------------
 
@@ -52,16 +56,24 @@ class KernelRing(KernelSwitch):
         checks.check_owned(self, a)
         return self._to_host(a.data, (*a.shape, len(a.basis), a.basis.ring_degree), np.uint64)
 
-    def ring_encode(self, coefficients: NDArray[np.int64], basis: RnsBasis, *, ntt: bool = False) -> PolynomialArray:
+    def ring_encode(
+        self, coefficients: NDArray[np.int64] | SmallArray, basis: RnsBasis, *, ntt: bool = False
+    ) -> PolynomialArray:
+        k, primes = len(basis), self._tables.primes(basis)
+        if isinstance(coefficients, SmallArray):
+            shape = checks.check_small(self, coefficients, basis)
+            size = math.prod(shape)
+            out = self._secret(size * _bytes(basis)).buffer
+            self._ring_rows("encode", basis, size * k, out, coefficients.data, primes, *_u32(0, k))
+            return self._ring_encoded(out, basis, shape, ntt)
         shape = checks.check_coefficients(coefficients, basis)
         source = np.ascontiguousarray(coefficients).reshape(-1, basis.ring_degree)
-        out, k = self._secret(len(source) * _bytes(basis)).buffer, len(basis)
+        out = self._secret(len(source) * _bytes(basis)).buffer
 
         def encode(first: int, last: int) -> None:
             with self._secret(source[first:last].nbytes) as words:
                 self._device.write(words, source[first:last])
-                fixed = (out, words, self._tables.primes(basis), *_u32(first * k, k))
-                self._ring_rows("encode", basis, (last - first) * k, *fixed)
+                self._ring_rows("encode", basis, (last - first) * k, out, words, primes, *_u32(first * k, k))
 
         self._ring_chunks(len(source), basis.ring_degree * _WORD, encode)
         return self._ring_encoded(out, basis, shape, ntt)
@@ -261,7 +273,7 @@ class KernelRing(KernelSwitch):
 
     def _ring_empty(self, size: int, basis: RnsBasis) -> Buffer:
         """Uninitialised memory."""
-        return self._device.allocate(size * _bytes(basis))
+        return self._empty(size * _bytes(basis), np.uint8)
 
     def _ring_like(self, a: PolynomialArray, data: Buffer) -> PolynomialArray:
         return PolynomialArray(self, a.basis, a.shape, a.ntt, data)
@@ -322,21 +334,21 @@ class KernelRing(KernelSwitch):
         return PolynomialArray(self, basis, shape, a.ntt, out)
 
     def _ring_chunks(self, count: int, each: int, run: Callable[[int, int], None]) -> None:
-        """`run(first, last)` over parts of `count` polynomials that need `each` bytes of temporary memory.
+        """`run(first, last)` over parts of `count` polynomials whose temporaries, `each` bytes for one, fit the budget.
 
-        Where memory is short a part is halved, down to one polynomial: then DeviceMemoryError.
+        A part that finds no memory is run again at half its size, down to one polynomial: then DeviceMemoryError.
         """
-        facts, first = self._device.facts, 0
-        chunk = max(1, min(facts.memory // _TEMPORARY, facts.largest) // each)
+        step, first = max(1, self._budget // each), 0
         while first < count:
-            last = min(count, first + chunk)
+            last = min(count, first + step)
             try:
                 run(first, last)
                 first = last
             except DeviceMemoryError:
                 if last - first == 1:
                     raise
-                chunk = (last - first) // 2
+                step = (last - first) // 2
+                gc.collect()  # arrays that only a cycle of references keeps
 
 
 def _u32(*numbers: int) -> tuple[np.uint32, ...]:

@@ -1,4 +1,4 @@
-"""What the contract suite cannot see of the residues of `KernelBackend`: memory, what is left there, what is launched."""
+"""What the contract suite cannot see of residues on `KernelBackend`: memory, what is left there, what is launched."""
 
 from __future__ import annotations
 
