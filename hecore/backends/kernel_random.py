@@ -97,7 +97,7 @@ class KernelRandom(KernelBase):
         key = np.arange(4 * _KEY_WORDS, dtype=np.uint8).view(np.uint32)
         out: Buffer = self._empty(_BLOCK_WORDS, np.uint32)
         nonce = (np.uint32(word) for word in _KNOWN_NONCE)
-        self._with_key(key, "blocks", 1, out, np.uint64(_KNOWN_COUNTER), *nonce, np.uint32(1))
+        self._with_key(key, "stream", 1, out, np.uint64(_KNOWN_COUNTER), *nonce, np.uint32(1))
         if self._to_host(out, (_BLOCK_WORDS,), np.uint32).tobytes() != _KNOWN_BLOCK:
             raise SelfTestError(
                 f"backend {self.name!r} refuses to work: its ChaCha20 on {self.device} disagrees with RFC 8439"

@@ -8,8 +8,8 @@
 
 #define GLOBAL_ID ((u64)BLOCK_ID * BLOCK + THREAD_ID)
 
-/* Blocks first … first+count-1 of a stream, 16 words each: for tests against published vectors. */
-KERNEL(blocks)(
+/* Blocks first … first+count-1 of a stream, 16 words each: to check it against published vectors. */
+KERNEL(stream)(
     GLOBAL u32 *RESTRICT out, GLOBAL const u32 *RESTRICT key, u64 first, u32 nonce_low, u32 nonce_high, u32 count
 ) {
     u64 thread = GLOBAL_ID;
@@ -30,7 +30,7 @@ KERNEL(random_bits)(
     GLOBAL u32 *RESTRICT out, GLOBAL const u32 *RESTRICT key, u32 words, u32 bits, u32 count
 ) {
     u64 thread = GLOBAL_ID;
-    u32 blocks = (words + 15) / 16;
+    u32 blocks = (words + 15) / 16; /* of an element */
     u64 element = thread / blocks;
     u32 start = (u32)(thread % blocks) * 16;
     u32 x[16];

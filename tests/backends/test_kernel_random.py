@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 pytest.importorskip("pyopencl")
 
@@ -21,6 +20,7 @@ from hecore.paillier import PublicKey
 from hecore.paillier.obfuscation import public_obfuscators
 from tests.backends.ring_lab import basis_named, noise
 from tests.backends.watched_device import WatchedBackend
+from tests.kernels.device import random_model as model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,31 +30,7 @@ if TYPE_CHECKING:
     from hecore.backends.protocol import ExponentArray
     from hecore.backends.ring_protocol import SmallArray
 
-# RFC 8439: (key, counter, nonce of 96 bits, block). Section 2.3.2, and the first two vectors of appendix A.1.
-VECTORS = {
-    "2.3.2": (
-        bytes(range(32)).hex(),
-        1,
-        "000000090000004a00000000",
-        "10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e"
-        "d2826446079faa0914c2d705d98b02a2b5129cd1de164eb9cbd083e8a2503c4e",
-    ),
-    "A.1 #1": (
-        "00" * 32,
-        0,
-        "00" * 12,
-        "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7"
-        "da41597c5157488d7724e03fb8d84a376a43b8f41518a11cc387b669b2ee6586",
-    ),
-    "A.1 #2": (
-        "00" * 32,
-        1,
-        "00" * 12,
-        "9f07e7be5551387a98ba977c732d080dcb0f29a048e3656912c6533e32ee7aed"
-        "29b721769ce64e43d57133b074d839d531ed1f28510afb45ace10a1f4b794d6f",
-    ),
-}
-KEY = noise("key", (4,))
+KEY = np.frombuffer(model.KEY, dtype=np.uint32)
 
 
 @pytest.fixture
@@ -66,71 +42,43 @@ def blocks(backend: WatchedBackend, key: bytes, first: int, nonce: tuple[int, in
     out = backend._empty(16 * count, np.uint32)
     words = (np.uint32(word) for word in nonce)
     key_words = np.frombuffer(key, dtype=np.uint32)
-    backend._with_key(key_words, "blocks", count, out, np.uint64(first), *words, np.uint32(count))
+    backend._with_key(key_words, "stream", count, out, np.uint64(first), *words, np.uint32(count))
     return backend._to_host(out, (16 * count,), np.uint32).tobytes()
-
-
-def stream(count: int) -> bytes:
-    """Blocks 0 … count-1 under KEY, by OpenSSL."""
-    return Cipher(algorithms.ChaCha20(KEY.tobytes(), bytes(16)), None).encryptor().update(bytes(64 * count))
 
 
 def drawn(backend: WatchedBackend, kernel: str, threads: int, words: int, *scalars: Any) -> NDArray[Any]:
     """`words` words of 64 bits that a kernel makes under KEY."""
     out = backend._empty(words, np.uint64)
-    backend._with_key(KEY.view(np.uint32), kernel, threads, out, *scalars)
+    backend._with_key(KEY, kernel, threads, out, *scalars)
     return backend._to_host(out, (words,), np.uint64)
 
 
-@pytest.mark.parametrize("name", VECTORS)
+@pytest.mark.parametrize("name", model.VECTORS)
 def test_published_vectors(backend: WatchedBackend, name: str) -> None:
-    key, counter, nonce, expected = VECTORS[name]
-    low, middle, high = (int(word) for word in np.frombuffer(bytes.fromhex(nonce), dtype="<u4"))
-    assert blocks(backend, bytes.fromhex(key), low << 32 | counter, (middle, high), 1).hex() == expected
+    key, counter, nonce, expected = model.VECTORS[name]
+    first, *words = model.state_of(counter, nonce)
+    assert blocks(backend, bytes.fromhex(key), first, (words[0], words[1]), 1).hex() == expected
 
 
 def test_many_blocks_at_any_counter(backend: WatchedBackend) -> None:
     for first in (0, 2**32 - 3, 2**40 + 5):
-        found = blocks(backend, KEY.tobytes(), first, (7, 9), 21)
-        for i in range(21):
-            state = (first + i).to_bytes(8, "little") + (7).to_bytes(4, "little") + (9).to_bytes(4, "little")
-            expected = Cipher(algorithms.ChaCha20(KEY.tobytes(), state), None).encryptor().update(bytes(64))
-            assert found[64 * i : 64 * (i + 1)] == expected
+        found = blocks(backend, model.KEY, first, (7, 9), 21)
+        assert found == b"".join(model.block(first + i, (7, 9)) for i in range(21))
 
 
 @pytest.mark.parametrize("bits", [1, 31, 32, 33, 64, 65, 511, 512, 513, 1024, 1100])
 def test_exponents_are_their_definition(backend: WatchedBackend, bits: int) -> None:
     count, limbs = 5, -(-bits // 64)
-    per = -(-2 * limbs // 16)
     scalars = np.uint32(2 * limbs), np.uint32(bits), np.uint32(count)
-    found = drawn(backend, "random_bits", count * per, count * limbs, *scalars)
-    data = stream(count * per)
-    expected = [int.from_bytes(data[64 * per * i : 64 * per * (i + 1)], "little") % (1 << bits) for i in range(count)]
-    assert ints_from_limbs(found.reshape(count, limbs)) == expected
+    found = drawn(backend, "random_bits", count * -(-2 * limbs // 16), count * limbs, *scalars)
+    assert ints_from_limbs(found.reshape(count, limbs)) == model.exponents(count, 2 * limbs, bits)
 
 
-@pytest.mark.parametrize("count", [16, 220, 221, 1024])
-def test_ternary_is_its_definition(backend: WatchedBackend, count: int) -> None:
-    threads = -(-count // 220)
-    found = drawn(backend, "ternary", threads, count, np.uint64(count)).view(np.int64)
-    data, expected = stream(threads), np.empty((220, threads), dtype=np.int64)
-    for t in range(threads):
-        rest = int.from_bytes(data[64 * t : 64 * (t + 1)], "little") * 3**220 >> 512
-        for digit in reversed(range(220)):
-            rest, expected[digit, t] = divmod(rest, 3)
-    assert np.array_equal(found, expected.reshape(-1)[:count] - 1)
-
-
-@pytest.mark.parametrize("count", [16, 24, 32, 1024])
-def test_errors_are_their_definition(backend: WatchedBackend, count: int) -> None:
-    threads = -(-count // 12)
-    found = drawn(backend, "binomial", threads, count, np.uint64(count)).view(np.int64)
-    words = np.frombuffer(stream(threads), dtype="<u8").reshape(threads, 4, 2).tolist()
-    samples = [
-        [sample.bit_count() - 21 for a, b in pairs for sample in (a % 2**42, b % 2**42, (a >> 42) + (b >> 44 << 22))]
-        for pairs in words
-    ]
-    assert found.tolist() == np.array(samples).T.reshape(-1)[:count].tolist()
+@pytest.mark.parametrize("count", [16, 24, 32, 220, 221, 1024])
+def test_small_polynomials_are_their_definition(backend: WatchedBackend, count: int) -> None:
+    for kernel, each, expected in (("ternary", 220, model.ternary), ("binomial", 12, model.errors)):
+        found = drawn(backend, kernel, -(-count // each), count, np.uint64(count)).view(np.int64)
+        assert np.array_equal(found, expected(count))
 
 
 def test_digits_of_every_value() -> None:
