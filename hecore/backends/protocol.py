@@ -120,7 +120,7 @@ class FixedBaseTable:
 SATURATING_BATCH = 256
 
 
-def saturating_batch(backend: IntegerBackend) -> int:
+def saturating_batch(backend: object) -> int:
     """Residues that a call holds, at least, where all of `backend` is to be busy; no result depends on it.
 
     An optional attribute of this name says so; some hundreds serve vector lanes and threads of a CPU. Whoever cuts

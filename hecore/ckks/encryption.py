@@ -17,22 +17,23 @@ Symmetric: a is expanded from a seed and c_0 = (e + m) - a*s, with k transforms.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from hecore.backends import registry
+from hecore.backends.protocol import saturating_batch
 from hecore.backends.ring_protocol import secrecy
 from hecore.ckks import noise
 from hecore.ckks.ciphertext import Ciphertext
 from hecore.ckks.encoding import Message, Plaintext, decode
 from hecore.ckks.evaluator import drop_to_level
 from hecore.counting import count as count_operation
-from hecore.errors import KeyMismatchError, ParameterError, ShapeError
+from hecore.errors import DeviceMemoryError, KeyMismatchError, ParameterError, ShapeError
 from hecore.ring.prng import Seed, SeedKind, expand_uniform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from hecore.arith.rns import RnsBasis
     from hecore.backends.ring_protocol import PolynomialArray, RingBackend
@@ -43,7 +44,11 @@ if TYPE_CHECKING:
 __all__ = ["decrypt", "decrypt_values", "encrypt_public", "encrypt_symmetric", "shortest"]
 
 _BLOCK = 1 << 15
-"""Coefficients a step: beyond, what one operation leaves has left the cache when the next one wants it."""
+"""Coefficients a step: beyond, what one operation leaves has left a CPU's cache when the next one wants it."""
+_FILLING = 32
+"""Coefficients a step for each residue of `saturating_batch`: a card wants several for each of its threads."""
+
+T = TypeVar("T")
 
 
 def encrypt_public(public_key: PublicKey, plaintext: Plaintext | Message) -> Ciphertext:
@@ -54,7 +59,9 @@ def encrypt_public(public_key: PublicKey, plaintext: Plaintext | Message) -> Cip
     parameters = _agree(public_key.parameters, plaintext)
     backend = _backend(plaintext)
     with secrecy(backend):
-        parts = [_public_block(backend, public_key, block) for _, block in _blocks(plaintext)]
+        parts = _in_blocks(
+            backend, plaintext, lambda start, stop: _public_block(backend, public_key, plaintext.part(start, stop))
+        )
     polynomials = _joined(backend, parts, plaintext.shape)
     return _fresh(plaintext, polynomials, public_key, noise.fresh_public(parameters), None)
 
@@ -97,7 +104,11 @@ def encrypt_symmetric(
         raise ParameterError(f"cannot encrypt {count} ciphertexts under one {seed_kind.name} seed: one a call")
     backend, seed = _backend(plaintext), Seed.fresh(seed_kind)
     with secrecy(backend):
-        parts = [_symmetric_block(backend, secret_key, block, seed, first) for first, block in _blocks(plaintext)]
+        parts = _in_blocks(
+            backend,
+            plaintext,
+            lambda start, stop: _symmetric_block(backend, secret_key, plaintext.part(start, stop), seed, start),
+        )
     polynomials = _joined(backend, parts, plaintext.shape)
     return _fresh(plaintext, polynomials, secret_key, noise.fresh_symmetric(parameters), seed)
 
@@ -146,14 +157,13 @@ def decrypt(secret_key: SecretKey, ciphertext: Ciphertext) -> Plaintext:
 def decrypt_values(secret_key: SecretKey, ciphertext: Ciphertext) -> Complex:
     """The slot values: complex128 (*S, slots)."""
     ciphertext = shortest(ciphertext)
-    step = max(1, _BLOCK // ciphertext.parameters.ring_degree)
-    if ciphertext.size <= step:
-        return decode(decrypt(secret_key, ciphertext))
-    indices = np.arange(ciphertext.size, dtype=np.intp)
+    whole, indices = ciphertext.reshape(ciphertext.size), np.arange(ciphertext.size, dtype=np.intp)
     out = np.empty((ciphertext.size, ciphertext.parameters.slots), dtype=np.complex128)
-    for start in range(0, ciphertext.size, step):
-        block = slice(start, start + step)
-        out[block] = decode(decrypt(secret_key, ciphertext.take(indices[block])))
+
+    def fill(start: int, stop: int) -> None:
+        out[start:stop] = decode(decrypt(secret_key, whole.take(indices[start:stop])))
+
+    _in_blocks(ciphertext.backend, ciphertext, fill)
     return out.reshape(*ciphertext.shape, -1)
 
 
@@ -188,11 +198,23 @@ def _basis(plaintext: Plaintext | Message) -> RnsBasis:
     return plaintext.parameters.level_basis(plaintext.level)
 
 
-def _blocks(plaintext: Plaintext | Message) -> Iterator[tuple[int, Plaintext | Message]]:
-    """The batch, flat, in parts that fit a cache, each with the position it starts at."""
-    count, step = math.prod(plaintext.shape), max(1, _BLOCK // plaintext.parameters.ring_degree)
-    for start in range(0, count, step):
-        yield start, plaintext.part(start, min(count, start + step))
+def _in_blocks(backend: RingBackend, batch: Plaintext | Message | Ciphertext, work: Callable[[int, int], T]) -> list[T]:
+    """work(start, stop) over the flat batch, in parts that fit a cache or fill a card.
+
+    A part for which a device has no memory is done again at half its size, with randomness of its own.
+    """
+    count, start, parts = math.prod(batch.shape), 0, []
+    step = max(1, max(_BLOCK, _FILLING * saturating_batch(backend)) // batch.parameters.ring_degree)
+    while start < count:
+        stop = min(count, start + step)
+        try:
+            parts.append(work(start, stop))
+            start = stop
+        except DeviceMemoryError:
+            if stop - start == 1:
+                raise
+            step = (stop - start) // 2
+    return parts
 
 
 def _joined(backend: RingBackend, parts: list[PolynomialArray], shape: tuple[int, ...]) -> PolynomialArray:

@@ -10,13 +10,13 @@ import pytest
 import hecore
 from hecore.backends import registry
 from hecore.backends.ring_protocol import PolynomialArray
-from hecore.ckks import evaluator
+from hecore.ckks import encryption, evaluator
 from hecore.ckks.ciphertext import Ciphertext
 from hecore.ckks.encoding import decode, encode, prepare
 from hecore.ckks.encryption import decrypt, decrypt_values, encrypt_public, encrypt_symmetric
 from hecore.ckks.keys import Keys, generate_keys
 from hecore.ckks.params import Parameters
-from hecore.errors import KeyMismatchError, ParameterError, PlaintextOverflowError
+from hecore.errors import DeviceMemoryError, KeyMismatchError, ParameterError, PlaintextOverflowError
 from hecore.ring.prng import SeedKind, expand_uniform
 
 SHAPES = [
@@ -272,3 +272,60 @@ def test_what_overflowed_without_a_declared_bound_is_not_decrypted(factor: float
     assert np.allclose(keys.secret_key.decrypt(tensor), values * factor, atol=1e-4)
     with pytest.raises(PlaintextOverflowError, match="guard band"):
         keys.secret_key.decrypt(tensor * factor * 100)
+
+
+# -- portions ----------------------------------------------------------------------------------------------------
+
+
+class Memory:
+    """Room for batches of at most `room` polynomials, and the sizes that were asked for."""
+
+    def __init__(self) -> None:
+        self.room = 100
+        self.asked: list[int] = []
+
+    def take(self, size: int) -> None:
+        self.asked.append(size)
+        if size > self.room:
+            raise DeviceMemoryError("no room")
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+    """Of what is drawn for and of what is decoded."""
+    memory, kind = Memory(), type(registry.current())
+    draw, decode_there = kind.random_errors, kind.ring_decode
+
+    def random_errors(backend: Any, shape: tuple[int, ...], ring_degree: int) -> Any:
+        memory.take(shape[0])
+        return draw(backend, shape, ring_degree)
+
+    def ring_decode(backend: Any, a: PolynomialArray) -> Any:
+        memory.take(a.size)
+        return decode_there(backend, a)
+
+    monkeypatch.setattr(kind, "random_errors", random_errors)
+    monkeypatch.setattr(kind, "ring_decode", ring_decode)
+    return memory
+
+
+def test_portions_fit_a_cache_or_fill_a_card(keys: Keys, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encryption, "_BLOCK", 2 * 128)
+    values = numbers(5, 64)
+    for filling, sizes in ((1, [2, 2, 1]), (12, [3, 2]), (10**6, [5])):
+        monkeypatch.setattr(registry.current(), "saturating_batch", filling, raising=False)
+        for ciphertext in encryptions(keys, values):
+            np.testing.assert_allclose(decrypt_values(keys.secret_key, ciphertext), values, atol=1e-6)
+        assert memory.asked == sizes * 8
+        memory.asked.clear()
+
+
+def test_portions_are_halved_where_memory_is_short(keys: Keys, memory: Memory) -> None:
+    memory.room, values = 2, numbers(5, 64)
+    for ciphertext in encryptions(keys, values):
+        np.testing.assert_allclose(decrypt_values(keys.secret_key, ciphertext), values, atol=1e-6)
+    assert memory.asked == [5, 2, 2, 1] * 8
+    memory.room = 0
+    with pytest.raises(DeviceMemoryError):
+        encryptions(keys, values)
+    assert memory.asked[32:] == [5, 2, 1]
