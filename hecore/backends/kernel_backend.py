@@ -93,7 +93,11 @@ class KernelBackend(KernelMulti, KernelRing):
     def mod_mul(self, a: ResidueArray, b: ResidueArray) -> ResidueArray:
         checks.check_pair(self, a, b)
         context = self._context(a.modulus)
-        rows = self._multiply(context, self._rows(context, a.size), a.data, b.data, a.size)
+        rows = self._rows(context, a.size)
+        if a.data is b.data:
+            self._integer("square", context, a.size, rows, a.data)
+        else:
+            self._multiply(context, rows, a.data, b.data, a.size)
         return self._array(rows, a.modulus, a.shape)
 
     def mod_exp(self, a: ResidueArray, exponents: ExponentArray) -> ResidueArray:

@@ -53,6 +53,11 @@ class Geometry:
         return self.radix * self.width
 
     @property
+    def integers(self) -> int:
+        """Integers a block."""
+        return self.block // self.lanes
+
+    @property
     def rows(self) -> int:
         """Rows of a product between two moves of its columns: a divisor of W."""
         return max(rows for rows in (1, 2, 3, 4) if self.width % rows == 0)

@@ -76,7 +76,8 @@ class KernelIntegers(KernelRows):
             a = self._stretch(rows, context.row_words, start, stop, count)
             own = buffer if shared else self._stretch(buffer, words, start, stop, count)
             out = self._rows(context, size)
-            with self._secret(size * entries * context.row_bytes) as scratch:
+            places = -(-size // context.geometry.integers) * context.geometry.integers  # whole blocks have tables
+            with self._secret(places * entries * context.row_bytes) as scratch:
                 sizes = u32(words, shared, bits, window)
                 self._integer(kernel, context, size, out, a, own, *sizes, context.one, scratch)
             return out

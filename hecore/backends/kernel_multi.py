@@ -36,7 +36,7 @@ WINDOWS = range(1, 15)
 STRAUS_WINDOW = 4
 PLUS_PART, MINUS_PART, SHIFTED = range(3)  # forms of signed_values
 GROUPS_A_PLACE = 4  # chunks of sorted positions for each that the device works on at once
-SHORTEST_CHUNK = 8  # positions: below, rounds of carries cost more than parallel work gains
+SHORTEST_CHUNK = 32  # positions: below, rounds of carries cost more than parallel work gains
 KEY_WORDS = 4  # words of keys, ranks, order and sorted keys that a position takes
 
 
@@ -105,7 +105,7 @@ class KernelMulti(KernelIntegers):
                 bad.update(start + i for i in error.indices)
                 return self._ones(context, stop - start)
 
-        out = self._assembled(m, context.row_words, bytes_each, work, secret=False)
+        out = self._assembled(m, context.row_words, bytes_each, work, floor=1, secret=False)
         if bad:
             raise NotInvertibleError(checks.not_invertible_message(tuple(sorted(bad)), m), tuple(sorted(bad)))
         return out
@@ -164,7 +164,7 @@ class KernelMulti(KernelIntegers):
 
     def _joined(self, context: Context, rows: Buffer, windows: int, count: int, window: int) -> Buffer:
         """(count,) products of rows[t] ** (2 ** (window * t)) for rows (windows, count), by Horner's rule."""
-        out = self._public_rows(context, count)
+        out = self._rows(context, count)
         self._move(out, rows, context.row_words, count, in_at=(windows - 1) * count)
         for t in range(windows - 2, -1, -1):
             self._squared(context, out, count, window)

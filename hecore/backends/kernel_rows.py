@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hecore.backends.protocol import Limbs
 
 BUDGET_SHARE = 8  # of the device's memory, one part for what an operation needs in between
-FLOOR = 64  # elements: no smaller chunk is tried
+FLOOR = 64  # elements: shorter stretches are not tried
 BLOCK = 64  # threads, at least, of kernels that hold no integers
 A_INDEX, B_INDEX, B_SHARED = 1, 2, 4  # `indexed` of `multiply`
 
@@ -84,27 +84,34 @@ class KernelRows(KernelBase):
         """Memory for elements that anyone may see."""
         return self._empty(count * context.row_words, np.uint32)
 
-    def _chunked(self, count: int, bytes_each: int, work: Callable[[int, int], None]) -> None:
+    def _chunked(self, count: int, bytes_each: int, work: Callable[[int, int], None], *, floor: int = FLOOR) -> None:
         """work(start, stop) for stretches of 0 … count-1 whose temporaries, `bytes_each` an element, fit the budget.
 
         A stretch that finds no memory is tried again at half the length, which must not harm: what it wrote is written
-        again. Raises DeviceMemoryError where FLOOR elements do not fit.
+        again. Raises DeviceMemoryError where `floor` elements do not fit.
         """
-        step = max(1, min(count, max(FLOOR, self._budget // max(1, bytes_each))))
+        step = max(1, min(count, max(floor, self._budget // max(1, bytes_each))))
         start = 0
         while start < count:
             try:
                 work(start, min(count, start + step))
             except DeviceMemoryError:
-                if step <= FLOOR:
+                if step <= floor:
                     raise
-                step = max(FLOOR, step // 2)
+                step = max(floor, step // 2)
                 gc.collect()  # arrays that only a cycle of references keeps
             else:
                 start += step
 
     def _assembled(
-        self, count: int, words: int, bytes_each: int, work: Callable[[int, int], Buffer], *, secret: bool = True
+        self,
+        count: int,
+        words: int,
+        bytes_each: int,
+        work: Callable[[int, int], Buffer],
+        *,
+        floor: int = FLOOR,
+        secret: bool = True,
     ) -> Buffer:
         """Rows of `words` words, made by `work` as in `_chunked` and joined; one stretch that is all is not copied."""
         whole: list[Buffer] = []
@@ -118,8 +125,8 @@ class KernelRows(KernelBase):
                 whole.append(self._secret(size).buffer if secret else self._device.allocate(size))
             self._move(whole[0], work(start, stop), words, stop - start, out_at=start)
 
-        self._chunked(count, bytes_each, place)
-        return whole[0] if whole else self._empty(0, np.uint32)
+        self._chunked(count, bytes_each, place, floor=floor)
+        return whole[0] if whole else self._device.allocate(0)
 
     def _stretch(self, rows: Buffer, words: int, start: int, stop: int, count: int) -> Buffer:
         """Rows start … stop-1 of `count` rows of `words` words: themselves where that is all."""
