@@ -6,7 +6,8 @@ typedef int i32;
 typedef long long i64;
 typedef ulonglong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 
-#define KERNEL(name) extern "C" __global__ void __launch_bounds__(BLOCK) name
+#define RESIDENT 1 /* blocks that registers must leave room for on one multiprocessor; a program may say more */
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT) name
 #define DEVICE static __device__ __forceinline__
 #define GLOBAL
 #define LOCAL
@@ -19,6 +20,7 @@ typedef ulonglong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 #define THREAD_ID ((u32)threadIdx.x)
 #define BARRIER() __syncthreads()
 #define LANE_BARRIER() __syncwarp()
+#define ORDER() asm volatile("" ::: "memory") /* loads stay on their side: fetched early they only take registers */
 
 #define MUL_HIGH(a, b) __umul64hi((u64)(a), (u64)(b))
 /* acc += a * b, 32 by 32 bits into 64: one IMAD.WIDE. Written `acc += (u64)a * b` in C, it comes out as IMAD.WIDE and an

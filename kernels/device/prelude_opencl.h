@@ -11,7 +11,7 @@ typedef long i64;
 typedef ulong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 
 #define KERNEL(name) __kernel __attribute__((reqd_work_group_size(BLOCK, 1, 1))) void name
-#define DEVICE static inline
+#define DEVICE static inline __attribute__((always_inline)) /* PoCL loses barriers of functions that stay calls */
 #define GLOBAL __global
 #define LOCAL __local
 #define LOCAL_ARRAY __local
@@ -23,6 +23,7 @@ typedef ulong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 #define THREAD_ID ((u32)get_local_id(0))
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 #define LANE_BARRIER() /* the lanes of one integer see each other's local memory: one lane has nothing to wait for */
+#define ORDER()
 
 #define MUL_HIGH(a, b) mul_hi((u64)(a), (u64)(b))
 #define MULTIPLY_ADD(acc, a, b) ((acc) += (u64)(a) * (b)) /* 32 by 32 bits into 64 */
