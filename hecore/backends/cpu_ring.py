@@ -64,12 +64,17 @@ class CpuRing:
         return words
 
     def ring_encode(
-        self, coefficients: NDArray[np.int64] | SmallArray, basis: RnsBasis, *, ntt: bool = False
+        self,
+        coefficients: NDArray[np.int64] | SmallArray,
+        basis: RnsBasis,
+        *,
+        ntt: bool = False,
+        plus: SmallArray | None = None,
     ) -> PolynomialArray:
-        if isinstance(coefficients, SmallArray):
-            shape, source = checks.check_small(self, coefficients, basis), coefficients.data
-        else:
-            shape, source = checks.check_coefficients(coefficients, basis), np.ascontiguousarray(coefficients)
+        shape = checks.check_encoding(self, coefficients, basis, plus)
+        source = coefficients.data if isinstance(coefficients, SmallArray) else np.ascontiguousarray(coefficients)
+        if plus is not None:
+            source = source + plus.data
         out = self._empty(math.prod(shape), basis)
         self._rows(ring_encode.encode, out, source, ring_tables.basis_constants(basis))
         if ntt:

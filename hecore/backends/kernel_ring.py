@@ -57,16 +57,23 @@ class KernelRing(KernelSwitch, KernelRandom):
         return self._to_host(a.data, (*a.shape, len(a.basis), a.basis.ring_degree), np.uint64)
 
     def ring_encode(
-        self, coefficients: NDArray[np.int64] | SmallArray, basis: RnsBasis, *, ntt: bool = False
+        self,
+        coefficients: NDArray[np.int64] | SmallArray,
+        basis: RnsBasis,
+        *,
+        ntt: bool = False,
+        plus: SmallArray | None = None,
     ) -> PolynomialArray:
+        shape = checks.check_encoding(self, coefficients, basis, plus)
+        if plus is not None:
+            total = self.residue_add(self.ring_encode(coefficients, basis), self.ring_encode(plus, basis))
+            return self.ntt(total) if ntt else total
         k, primes = len(basis), self._tables.primes(basis)
         if isinstance(coefficients, SmallArray):
-            shape = checks.check_small(self, coefficients, basis)
             size = math.prod(shape)
             out = self._secret(size * _bytes(basis)).buffer
             self._ring_rows("encode", basis, size * k, out, coefficients.data, primes, *_u32(0, k))
             return self._ring_encoded(out, basis, shape, ntt)
-        shape = checks.check_coefficients(coefficients, basis)
         source = np.ascontiguousarray(coefficients).reshape(-1, basis.ring_degree)
         out = self._secret(len(source) * _bytes(basis)).buffer
 

@@ -46,13 +46,16 @@ class ReferenceRing:
         return words
 
     def ring_encode(
-        self, coefficients: NDArray[np.int64] | SmallArray, basis: RnsBasis, *, ntt: bool = False
+        self,
+        coefficients: NDArray[np.int64] | SmallArray,
+        basis: RnsBasis,
+        *,
+        ntt: bool = False,
+        plus: SmallArray | None = None,
     ) -> PolynomialArray:
-        if isinstance(coefficients, SmallArray):
-            checks.check_small(self, coefficients, basis)
-            return self._encode(coefficients.data, basis, ntt)
-        checks.check_coefficients(coefficients, basis)
-        return self._encode(coefficients.astype(object), basis, ntt)
+        checks.check_encoding(self, coefficients, basis, plus)
+        values = coefficients.data if isinstance(coefficients, SmallArray) else coefficients.astype(object)
+        return self._encode(values if plus is None else values + plus.data, basis, ntt)
 
     def ring_encode_wide(
         self, magnitudes: Words, negative: NDArray[np.bool_], basis: RnsBasis, *, ntt: bool = False

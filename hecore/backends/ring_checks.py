@@ -165,6 +165,19 @@ def check_small(backend: RingBackend, a: SmallArray, basis: RnsBasis) -> tuple[i
     return a.shape
 
 
+def check_encoding(
+    backend: RingBackend, coefficients: NDArray[np.int64] | SmallArray, basis: RnsBasis, plus: SmallArray | None
+) -> tuple[int, ...]:
+    """Small polynomials or int64 (*S, N), and small ones of the same shape or None; returns S."""
+    if isinstance(coefficients, SmallArray):
+        shape = check_small(backend, coefficients, basis)
+    else:
+        shape = check_coefficients(coefficients, basis)
+    if plus is not None and check_small(backend, plus, basis) != shape:
+        raise ShapeError(f"cannot add small polynomials of shape {plus.shape} to coefficients of shape {shape}")
+    return shape
+
+
 def check_sampling(shape: tuple[int, ...], ring_degree: int) -> None:
     """Every axis >= 0, a ring degree that a basis can have."""
     check_ring_degree(ring_degree)

@@ -101,9 +101,17 @@ class RingBackend(Protocol):
         """Host words (*S, k, N), canonical, in the array's domain; the caller's own copy."""
 
     def ring_encode(
-        self, coefficients: NDArray[np.int64] | SmallArray, basis: RnsBasis, *, ntt: bool = False
+        self,
+        coefficients: NDArray[np.int64] | SmallArray,
+        basis: RnsBasis,
+        *,
+        ntt: bool = False,
+        plus: SmallArray | None = None,
     ) -> PolynomialArray:
-        """Signed coefficients (*S, N), |c| < 2^63, modulo each prime; transformed where `ntt` is set."""
+        """Signed coefficients (*S, N), |c| < 2^63, modulo each prime; transformed where `ntt` is set.
+
+        `plus`: small polynomials of the same shape S that are added to them; the sums are below 2^63, too.
+        """
 
     def ring_encode_wide(
         self, magnitudes: Words, negative: NDArray[np.bool_], basis: RnsBasis, *, ntt: bool = False

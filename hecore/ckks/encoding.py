@@ -18,7 +18,7 @@ from hecore.ckks.scale import Scale
 from hecore.errors import OperandTypeError, ParameterError, PlaintextOverflowError, PlaintextRangeError, ShapeError
 
 if TYPE_CHECKING:
-    from hecore.backends.ring_protocol import PolynomialArray, RingBackend, Words
+    from hecore.backends.ring_protocol import PolynomialArray, RingBackend, SmallArray, Words
     from hecore.ckks.ciphertext import Ciphertext
     from hecore.ckks.params import Parameters
 
@@ -108,10 +108,10 @@ class Message:
             wide = np.stack([magnitudes, np.zeros_like(magnitudes)], axis=-3), np.stack([negative, negative], axis=-2)
         return replace(self, small=np.stack([self.small, zeros], axis=-2), wide=wide)
 
-    def polynomial(self, backend: RingBackend, *, ntt: bool = True) -> PolynomialArray:
-        """Over the level's basis."""
+    def polynomial(self, backend: RingBackend, *, plus: SmallArray | None = None, ntt: bool = True) -> PolynomialArray:
+        """Over the level's basis, with small polynomials of shape S added."""
         basis = self.parameters.level_basis(self.level)
-        small = backend.ring_encode(self.small, basis, ntt=ntt and self.wide is None)
+        small = backend.ring_encode(self.small, basis, ntt=ntt and self.wide is None, plus=plus)
         if self.wide is None:
             return small
         total = backend.residue_add(backend.ring_encode_wide(*self.wide, basis), small)

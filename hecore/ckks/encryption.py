@@ -125,8 +125,7 @@ def _symmetric_block(
     a = backend.ring_upload(expand_uniform(seed, basis, count, first=first), basis, ntt=True)
     errors = backend.random_errors((count,), basis.ring_degree)
     if isinstance(plaintext, Message):
-        message = plaintext.polynomial(backend, ntt=False)
-        masked = backend.ntt(backend.residue_add(backend.ring_encode(errors, basis), message))
+        masked = plaintext.polynomial(backend, plus=errors)
     else:
         masked = backend.residue_add(backend.ring_encode(errors, basis, ntt=True), plaintext.polynomial)
     c0 = backend.residue_sub(masked, backend.residue_mul(a, secret_key.powers(backend, plaintext.level, 1, 1)))

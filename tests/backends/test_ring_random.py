@@ -93,6 +93,19 @@ def test_one_draw_is_the_same_over_every_basis(backend: Backend, draw: Draw, ntt
         assert np.array_equal(backend.ring_download(encoded), backend.ring_download(expected))
 
 
+@pytest.mark.parametrize("ntt", [False, True])
+def test_added_to_coefficients(backend: Backend, draw: Draw, ntt: bool) -> None:
+    basis, small = basis_named(TWO, 64), draw((2, 1), 64)
+    for coefficients in (np.arange(128).reshape(2, 1, 64) - 2**61, small):
+        other = coefficients if isinstance(coefficients, np.ndarray) else values_of(backend, small)
+        expected = backend.ring_encode(other + values_of(backend, small), basis, ntt=ntt)
+        found = backend.ring_encode(coefficients, basis, ntt=ntt, plus=small)
+        assert (found.shape, found.ntt) == ((2, 1), ntt)
+        assert np.array_equal(backend.ring_download(found), backend.ring_download(expected))
+    with pytest.raises(ShapeError, match="shape"):
+        backend.ring_encode(np.zeros((2, 64), dtype=np.int64), basis, plus=small)
+
+
 def test_refusals(backend: Backend, draw: Draw) -> None:
     for degree in (0, 15, 24, -16):
         with pytest.raises(ParameterError):
