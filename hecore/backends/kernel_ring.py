@@ -66,8 +66,9 @@ class KernelRing(KernelSwitch, KernelRandom):
     ) -> PolynomialArray:
         shape = checks.check_encoding(self, coefficients, basis, plus)
         if plus is not None:
-            total = self.residue_add(self.ring_encode(coefficients, basis), self.ring_encode(plus, basis))
-            return self.ntt(total) if ntt else total
+            with self.secrecy():
+                total = self.residue_add(self.ring_encode(coefficients, basis), self.ring_encode(plus, basis))
+            return self._ring_encoded(total.data, basis, shape, ntt)
         k, primes = len(basis), self._tables.primes(basis)
         if isinstance(coefficients, SmallArray):
             size = math.prod(shape)
@@ -106,7 +107,8 @@ class KernelRing(KernelSwitch, KernelRandom):
 
     def _ring_encoded(self, words: Buffer, basis: RnsBasis, shape: tuple[int, ...], ntt: bool) -> PolynomialArray:
         out = PolynomialArray(self, basis, shape, False, words)
-        return self.ntt(out) if ntt else out
+        with self.secrecy():
+            return self.ntt(out) if ntt else out
 
     def ring_decode(self, a: PolynomialArray) -> tuple[Words, NDArray[np.bool_]]:
         checks.check_owned(self, a)
