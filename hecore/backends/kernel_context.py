@@ -59,8 +59,10 @@ class Geometry:
 
     @property
     def rows(self) -> int:
-        """Rows of a product between two moves of its columns: a divisor of W."""
-        return max(rows for rows in (1, 2, 3, 4) if self.width % rows == 0)
+        """Rows of a product between two moves of its columns, a divisor of W: registers may move seldom; where arrays
+        lie in memory, as in a processor's, one row is what compilers make vectors of.
+        """
+        return 1 if self.block == 1 else max(rows for rows in (1, 2, 3, 4) if self.width % rows == 0)
 
     def defines(self, *, square: bool) -> dict[str, int]:
         """What specialises `integer` and `segments`."""
