@@ -140,7 +140,10 @@ class RingBackend(Protocol):
     # From the operating system's CSPRNG, or a stream under a key that it gave for this call alone; in constant time.
 
     def random_ternary(self, shape: tuple[int, ...], ring_degree: int) -> SmallArray:
-        """Batch shape S: coefficients uniform in {-1, 0, 1}, all together within 2^-128 of independent."""
+        """Batch shape S: independent coefficients, uniform in {-1, 0, 1}.
+
+        Exactly, or 2^43 of them together within a statistical distance of 2^-128.
+        """
 
     def random_errors(self, shape: tuple[int, ...], ring_degree: int) -> SmallArray:
         """Batch shape S: independent centred binomials, how many of 42 bits are set less 21: σ = √10.5 ≈ 3.24.
