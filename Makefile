@@ -1,4 +1,4 @@
-# make demo | test | test-all | check | bench. Each makes its environment first; repeated runs install nothing.
+# make demo | test | test-opencl | test-all | check | bench. Each makes its environment first; repeated runs install nothing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-all check bench clean
+.PHONY: help demo test test-opencl test-all check bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -20,6 +20,9 @@ demo: $(VENV)/.demo ## parties train one model on data that none shows the other
 
 test: $(VENV)/.test ## the test suite
 	$(BIN)/python -m pytest $(ARGS)
+
+test-opencl: $(VENV)/.test-opencl ## the device backends on PoCL, an OpenCL device without a card
+	HECORE_TEST_DEVICE=opencl $(BIN)/python -m pytest tests/backends tests/devices tests/kernels/device $(ARGS)
 
 test-all: $(VENV)/.test ## the test suite with its slow, exhaustive part
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
