@@ -13,11 +13,11 @@ pytest.importorskip("pyopencl")
 
 from hecore.arith.limbs import ints_from_limbs
 from hecore.arith.modulus import Modulus
-from hecore.backends import kernel_random
+from hecore.backends import kernel_random, registry
 from hecore.backends.reference import ReferenceBackend
+from hecore.ckks import Parameters, generate_keys
 from hecore.errors import BackendError, DeviceMemoryError, ParameterError, SelfTestError
 from hecore.paillier import PublicKey
-from hecore.paillier.obfuscation import public_obfuscators
 from tests.backends.ring_lab import basis_named, noise
 from tests.backends.watched_device import WatchedBackend
 from tests.kernels.device import random_model as model
@@ -206,21 +206,56 @@ class Crossings:
         monkeypatch.setattr(backend.watched, "write", counted_write)
 
 
-def test_obfuscators_are_made_of_a_key_alone(
+def test_paillier_encryption_sends_a_key_and_messages(
     backend: WatchedBackend, insecure_keys: tuple[PublicKey, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """32 bytes go up whatever the count, nothing comes down; a message is all that encoding sends."""
+    """32 bytes go up whatever the count, and the messages; nothing comes down."""
     public_key = insecure_keys[0]
-    messages = noise("messages", (20, public_key.n_squared.limbs // 2), 62)
-    backend.encode(messages, public_key.n_squared, times=public_obfuscators(public_key, 20, backend))
+    monkeypatch.setattr(registry, "current", lambda: backend)
+    public_key.encrypt(np.arange(20))
     crossings = Crossings(backend, monkeypatch)
     for count in (20, 10):
-        masks = public_obfuscators(public_key, count, backend)
-        assert (crossings.up, crossings.down) == ([32], [])
+        public_key.encrypt(np.arange(count))
+        assert (crossings.up, crossings.down) == ([32, count * public_key.n.bit_length() // 8], [])
         crossings.up.clear()
-        backend.encode(messages[:count], public_key.n_squared, times=masks)
-        assert (crossings.up, crossings.down) == ([messages[:count].nbytes], [])
-        crossings.up.clear()
+
+
+def test_ckks_encryption_sends_keys_and_messages(backend: WatchedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key for u, a key for errors, and the message beside a zero; nothing comes down."""
+    parameters = Parameters.insecure(ring_degree=64, moduli_bits=[60, 40, 60], scale=2**40)
+    monkeypatch.setattr(registry, "current", lambda: backend)
+    keys = generate_keys(parameters)
+    values = np.linspace(-1, 1, 5 * 32).reshape(5, 32)
+    first = keys.public_key.encrypt(values)
+    crossings = Crossings(backend, monkeypatch)
+    again = keys.public_key.encrypt(values)
+    assert (sorted(crossings.up), crossings.down) == ([32, 32, 5 * 2 * 64 * 8], [])
+    for encrypted in (first, again):
+        np.testing.assert_allclose(keys.secret_key.decrypt(encrypted), values, atol=1e-6)
+
+
+def test_ckks_encryption_leaves_nothing_behind(backend: WatchedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all memory that encryption, decryption and key generation took, no more than results holds anything."""
+    parameters = Parameters.insecure(ring_degree=64, moduli_bits=[60, 40, 60], scale=2**40)
+    monkeypatch.setattr(registry, "current", lambda: backend)
+    keys = generate_keys(parameters)
+    values = np.linspace(-1, 1, 32)
+    keys.secret_key.decrypt(keys.public_key.encrypt(values))
+    keys.secret_key.decrypt(keys.secret_key.encrypt(values))  # tables are there now, and public
+
+    def left(operation: Callable[[], object]) -> int:
+        """How many pieces of memory hold something while the result is there."""
+        first = len(backend.watched.buffers)
+        result = operation()
+        gc.collect()
+        found = sum(any(data) for data in backend.watched.contents(first))
+        assert result is not None
+        return found
+
+    encrypted = keys.public_key.encrypt(values)
+    assert left(lambda: keys.public_key.encrypt(values)) == 1
+    assert left(lambda: keys.secret_key.encrypt(values)) <= 2  # its uniform halves came from the host
+    assert left(lambda: keys.secret_key.decrypt(encrypted)) == 0
 
 
 def test_small_polynomials_are_made_of_a_key_alone(backend: WatchedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
