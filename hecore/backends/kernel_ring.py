@@ -7,9 +7,7 @@ by `ring_encode` and leave by `ring_decode`: what these hold is overwritten befo
 
 from __future__ import annotations
 
-import gc
 import math
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,10 +19,9 @@ from hecore.backends.kernel_composition import composition, digits_of
 from hecore.backends.kernel_random import KernelRandom
 from hecore.backends.kernel_switch import KernelSwitch
 from hecore.backends.ring_protocol import PolynomialArray, SmallArray
-from hecore.errors import DeviceMemoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from hecore.arith.rns import RnsBasis
     from hecore.backends.device import Argument, Buffer
@@ -42,9 +39,6 @@ _DEFINES = {"BLOCK": 128, "LANES": 1}
 
 class KernelRing(KernelSwitch, KernelRandom):
     """Transport, pointwise operations and change of basis; transforms and key switching are in `KernelSwitch`."""
-
-    _budget: int
-    """Bytes that an operation may take for what it needs in between."""
 
     # -- transport ---------------------------------------------------------------------------------------
 
@@ -65,25 +59,25 @@ class KernelRing(KernelSwitch, KernelRandom):
         plus: SmallArray | None = None,
     ) -> PolynomialArray:
         shape = checks.check_encoding(self, coefficients, basis, plus)
-        if plus is not None:
-            with self.secrecy():
-                total = self.residue_add(self.ring_encode(coefficients, basis), self.ring_encode(plus, basis))
-            return self._ring_encoded(total.data, basis, shape, ntt)
-        k, primes = len(basis), self._tables.primes(basis)
+        size, k, degree = math.prod(shape), len(basis), basis.ring_degree
+        out = self._secret(size * _bytes(basis)).buffer
+        more = None if plus is None else plus.data
+
+        def reduce(words: Buffer, first: int, last: int) -> None:
+            numbers = _u32(more is not None, first, k)
+            self._ring_rows("encode", basis, (last - first) * k, out, words, more, self._tables.primes(basis), *numbers)
+
         if isinstance(coefficients, SmallArray):
-            size = math.prod(shape)
-            out = self._secret(size * _bytes(basis)).buffer
-            self._ring_rows("encode", basis, size * k, out, coefficients.data, primes, *_u32(0, k))
+            reduce(coefficients.data, 0, size)
             return self._ring_encoded(out, basis, shape, ntt)
-        source = np.ascontiguousarray(coefficients).reshape(-1, basis.ring_degree)
-        out = self._secret(len(source) * _bytes(basis)).buffer
+        source = np.ascontiguousarray(coefficients).reshape(-1, degree)
 
         def encode(first: int, last: int) -> None:
             with self._secret(source[first:last].nbytes) as words:
                 self._device.write(words, source[first:last])
-                self._ring_rows("encode", basis, (last - first) * k, out, words, primes, *_u32(first * k, k))
+                reduce(words, first, last)
 
-        self._ring_chunks(len(source), basis.ring_degree * _WORD, encode)
+        self._ring_chunks(size, degree * _WORD, encode)
         return self._ring_encoded(out, basis, shape, ntt)
 
     def ring_encode_wide(
@@ -99,7 +93,7 @@ class KernelRing(KernelSwitch, KernelRandom):
             with self._secret(source[first:last].nbytes) as words, self._secret(signs[first:last].nbytes) as flags:
                 self._device.write(words, source[first:last])
                 self._device.write(flags, signs[first:last])
-                fixed = (out, words, flags, self._tables.primes(basis), *_u32(limbs, first * k, k))
+                fixed = (out, words, flags, self._tables.primes(basis), *_u32(limbs, first, k))
                 self._ring_rows("encode_wide", basis, (last - first) * k, *fixed)
 
         self._ring_chunks(len(source), degree * (limbs * _WORD + 1), encode)
@@ -125,32 +119,25 @@ class KernelRing(KernelSwitch, KernelRandom):
                 self._secret(threads * limbs * _WORD) as words,
                 self._secret(threads) as signs,
                 self._secret(threads * (k + digits) * _WORD) as scratch,
-                self._ring_coefficients(a, first, last) as (residues, start),
             ):
+                residues, start = self._ring_coefficients(a, first, last)
                 constants = (primes, own.inverses, own.weights, table)
                 sizes = (*_u32(start, k, digits, limbs, _log(degree)), np.uint64(threads))
-                arguments = (words, signs, scratch, residues, *constants, *sizes)
-                self._launch("convert", "compose", _DEFINES, threads, *arguments)
+                buffers = (words, signs, scratch, residues, *constants)
+                self._launch("convert", "compose", _DEFINES, threads, *buffers, *sizes)
                 self._device.read(words, magnitudes[first:last])
                 self._device.read(signs, negative[first:last])
 
         self._ring_chunks(a.size, degree * (limbs + digits + 3 * k) * _WORD, decode)
         return magnitudes.reshape(*a.shape, degree, limbs), negative.reshape(*a.shape, degree)
 
-    @contextmanager
-    def _ring_coefficients(self, a: PolynomialArray, first: int, last: int) -> Iterator[tuple[Buffer, int]]:
+    def _ring_coefficients(self, a: PolynomialArray, first: int, last: int) -> tuple[Buffer, int]:
         """A buffer with the coefficients of polynomials first … last-1, and which of its polynomials is the first."""
         if not a.ntt:
-            yield a.data, first
-            return
-        part = a if last - first == a.size else self._ring_moved(a, (last - first,), first, walks.ALL)
-        made = self.intt(part)
-        try:
-            yield made.data, 0
-        finally:
-            for copy in (made, part):
-                if copy is not a:
-                    self._wiper.wipe(copy.data)
+            return a.data, first
+        with self.secrecy():
+            part = a if last - first == a.size else self._ring_moved(a, (last - first,), first, walks.ALL)
+            return self.intt(part).data, 0
 
     def ring_take(self, a: PolynomialArray, indices: Indices) -> PolynomialArray:
         checks.check_owned(self, a)
@@ -341,23 +328,6 @@ class KernelRing(KernelSwitch, KernelRandom):
         out = self._ring_empty(size, basis)
         self._ring_rows("gather_rows", basis, size * k, out, a.data, table, *_u32(within, len(a.basis), k))
         return PolynomialArray(self, basis, shape, a.ntt, out)
-
-    def _ring_chunks(self, count: int, each: int, run: Callable[[int, int], None]) -> None:
-        """`run(first, last)` over parts of `count` polynomials whose temporaries, `each` bytes for one, fit the budget.
-
-        A part that finds no memory is run again at half its size, down to one polynomial: then DeviceMemoryError.
-        """
-        step, first = max(1, self._budget // each), 0
-        while first < count:
-            last = min(count, first + step)
-            try:
-                run(first, last)
-                first = last
-            except DeviceMemoryError:
-                if last - first == 1:
-                    raise
-                step = (last - first) // 2
-                gc.collect()  # arrays that only a cycle of references keeps
 
 
 def _u32(*numbers: int) -> tuple[np.uint32, ...]:

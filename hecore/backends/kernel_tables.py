@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hecore.arith.integers import invert
-from hecore.arith.rns import RnsBasis, root_powers
+from hecore.arith.rns import RnsBasis, primitive_root, root_powers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -130,6 +130,22 @@ class KernelTables:
                 ("matrix", key), lambda: [[c % p for c in (*cofactors, -source.product)] for p in target.moduli]
             ),
         )
+
+    def scales(self, basis: RnsBasis, factors: Sequence[int]) -> Buffer:
+        """(k, 4): what the last stage of an inverse transform multiplies by, 1/N times `factors`: as factors, these
+        and these times the root of that stage.
+        """
+        both = basis, tuple(factors)
+
+        def rows() -> list[tuple[int, ...]]:
+            found = []
+            for q, factor in zip(basis.moduli, both[1], strict=True):
+                plain = factor * invert(basis.ring_degree, q) % q
+                turned = plain * invert(pow(primitive_root(q, basis.ring_degree), basis.ring_degree // 2, q), q) % q
+                found.append((*pair(plain, q), *pair(turned, q)))
+            return found
+
+        return self.table(("scales", both), rows)
 
     def roots(self, basis: RnsBasis) -> Roots:
         """In a chain that has the basis in at most two runs, so that the levels of one chain share it."""

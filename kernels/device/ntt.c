@@ -1,24 +1,5 @@
-/* Transforms of batches. A block of threads takes one tile of one prime, for some polynomials one after the other: their
-   roots are read once and stay near. Rows are residue polynomials of N words.
-
-   Block = (position * TILES + tile) * ceil(size / together) + polynomials: what shares tables runs side by side. */
+/* Transforms of batches of residue polynomials. */
 #include "ntt.h"
-
-typedef struct {
-    u32 position, tile, begin, end; /* polynomials begin … end - 1 */
-} Share;
-
-DEVICE Share share_of(u32 size, u32 together) {
-    u32 shares = (size + together - 1) / together, share = BLOCK_ID % shares, rest = BLOCK_ID / shares;
-    Share s;
-    s.position = rest / TILES;
-    s.tile = rest % TILES;
-    s.begin = share * together;
-    s.end = s.begin + together < size ? s.begin + together : size;
-    return s;
-}
-
-#define ROW(data, polynomial, width, position) ((data) + (((u64)(polynomial) * (width) + (position)) << DEGREE_LOG))
 
 #if COLUMNS_LOG > 0
 /* First pass of out = NTT(in): (size, width, N) canonical to lazy. */
@@ -68,26 +49,26 @@ KERNEL(rows_forward)(
     }
 }
 
-/* First pass backwards, or the only one, of residues `at` … at + width - 1 of polynomials (size, in_width, N), to
-   (size, width, N); what remains to do of `columns_inverse` is done where there are no columns.
+/* First pass backwards, or the only one, of residues `at` … at + width - 1 of polynomials base … base + size - 1 of
+   (…, in_width, N), to (size, width, N); what remains to do of `columns_inverse` is done where there are no columns.
 
    Where plus_width > 0, what is transformed is in + R*plus, in the first plus_width positions and the first `some` of
-   each `components` polynomials: plus (size / components * some, plus_rows, N) from position plus_at on, and R for each
-   position a pair of factors. */
+   each `components` polynomials: plus (…, some, plus_rows, N) from position plus_at on, and R for each position a pair
+   of factors. */
 KERNEL(rows_inverse)(
     GLOBAL u64* RESTRICT out, GLOBAL const u64* RESTRICT in, GLOBAL const u64* RESTRICT plus,
     GLOBAL const u64* RESTRICT factors, GLOBAL const u64* RESTRICT primes, GLOBAL const u64* roots,
     GLOBAL const u64* RESTRICT scales, u32 first, u32 turn, u32 second, u32 in_width, u32 at, u32 width, u32 plus_rows,
-    u32 plus_at, u32 plus_width, u32 components, u32 some, u32 size, u32 together
+    u32 plus_at, u32 plus_width, u32 components, u32 some, u32 base, u32 size, u32 together
 ) {
     LOCAL_ARRAY u64 tile[TILE_WORDS];
     Share s = share_of(size, together);
     u64 q = prime_at(primes, s.position).q;
     for (u32 b = s.begin; b < s.end; b++) {
         GLOBAL const u64x2* table = roots_of(roots, first, turn, second, s.position, b);
-        GLOBAL const u64* RESTRICT x = ROW(in, b, in_width, at + s.position) + (s.tile << TILE_LOG);
-        if (s.position < plus_width && b % components < some) {
-            u32 other = b / components * some + b % components;
+        GLOBAL const u64* RESTRICT x = ROW(in, base + b, in_width, at + s.position) + (s.tile << TILE_LOG);
+        if (s.position < plus_width && (base + b) % components < some) {
+            u32 other = (base + b) / components * some + (base + b) % components;
             GLOBAL const u64* RESTRICT y = ROW(plus, other, plus_rows, plus_at + s.position) + (s.tile << TILE_LOG);
             u64 factor = factors[2 * s.position], quotient = factors[2 * s.position + 1];
             UNROLL for (u32 i = THREAD_ID; i < TILE; i += BLOCK)

@@ -301,3 +301,25 @@ DEVICE void inverse_columns(
     inverse_columns_step(tile, 0, data, tile_index, scale, q, roots);
 }
 #endif
+
+/* -- batches -------------------------------------------------------------------------------------------------------- */
+
+/* A block of threads takes one tile of one prime, for some polynomials one after the other: their roots are read once
+   from far away. Block = (position * TILES + tile) * ceil(size / together) + share: what has tables in common runs side
+   by side. */
+typedef struct {
+    u32 position, tile, begin, end; /* polynomials begin … end - 1 */
+} Share;
+
+DEVICE Share share_of(u32 size, u32 together) {
+    u32 shares = (size + together - 1) / together, share = BLOCK_ID % shares, rest = BLOCK_ID / shares;
+    Share s;
+    s.position = rest / TILES;
+    s.tile = rest % TILES;
+    s.begin = share * together;
+    s.end = s.begin + together < size ? s.begin + together : size;
+    return s;
+}
+
+/* Rows are residue polynomials of N words. */
+#define ROW(data, polynomial, width, position) ((data) + (((u64)(polynomial) * (width) + (position)) << DEGREE_LOG))

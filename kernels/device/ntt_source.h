@@ -12,7 +12,7 @@
 #define SOURCE_CENTRED 3 /* residues of one prime, from -(q-1)/2 to (q-1)/2 */
 #define SOURCE_EXACT 4   /* an exact conversion from `count` primes */
 
-#define SOURCE_TOGETHER 8 /* words whose sums a thread keeps at a time */
+#define SOURCE_TOGETHER 4 /* words whose sums a thread keeps at a time */
 #define SOURCE_FOLD 32    /* terms between two reductions of a sum: WIDE_TERMS leaves room for one more, and v*Q */
 
 typedef struct {
@@ -48,7 +48,7 @@ DEVICE void load_source(u64* x, u32 stages, Source s, u32 place, u32 apart_log, 
         return;
     }
     u32 exact = s.mode == SOURCE_EXACT;
-    u32 together = stages < 3 ? 1u << stages : SOURCE_TOGETHER;
+    u32 together = stages < 2 ? 1u << stages : SOURCE_TOGETHER;
     UNROLL for (u32 begin = 0; begin < 1u << stages; begin += together) {
         Wide sum[SOURCE_TOGETHER];
         u64 fixed[SOURCE_TOGETHER];
