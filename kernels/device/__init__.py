@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parent
-_INCLUDE = re.compile(r'^#include "([a-z0-9_]+\.h)"$', re.MULTILINE)
+_INCLUDE = re.compile(r'#include "([a-z0-9_]+\.h)"$')
 DIALECTS = ("cuda", "opencl")
 
 
@@ -53,13 +53,20 @@ def source(program: str, dialect: str) -> str:
 
 
 def _expanded(name: str, seen: set[str]) -> str:
+    """The text of a file, its includes put in; `#line` tells compilers whose line they complain of."""
     if name in seen:
         return ""
     seen.add(name)
-    text = (_FOLDER / name).read_text()
-    parts = _INCLUDE.split(text)  # text, name, text, name, …
-    body = [part if i % 2 == 0 else _expanded(part, seen) for i, part in enumerate(parts)]
-    return f"\n/* ---- {name} ---- */\n" + "".join(body)
+    parts = [f'#line 1 "{name}"\n']
+    for number, line in enumerate((_FOLDER / name).read_text().splitlines(), start=1):
+        include = _INCLUDE.match(line)
+        parts.append(f'{_expanded(include[1], seen)}#line {number + 1} "{name}"\n' if include else f"{line}\n")
+    return "".join(parts)
+
+
+def cuda_options(capability: str) -> tuple[str, ...]:
+    """How NVRTC compiles programs for a compute capability ("90"): for that card alone, to a binary."""
+    return (f"-arch=sm_{capability}", "-std=c++17")
 
 
 @cache
