@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hecore.backends.device import Argument, Buffer, Device
+    from hecore.backends.ring_protocol import Backend
 
 _secrecy: ContextVar[bool] = ContextVar("hecore_secrecy", default=False)
 
@@ -49,6 +50,10 @@ class KernelBase:
             yield
         finally:
             _secrecy.reset(token)
+
+    def _whole(self) -> Backend:
+        """This backend, of which the class at hand is a part."""
+        return cast("Backend", self)
 
     def _empty(self, words: int, dtype: type[np.generic]) -> Buffer:
         """Uninitialised memory for `words` of `dtype`; for secrets in the scope of `secrecy`."""

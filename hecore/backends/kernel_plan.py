@@ -1,4 +1,4 @@
-"""How transforms of a ring degree are cut into passes, tiles and blocks of threads on a device (`kernels/device/ntt.h`)."""
+"""How transforms are cut into passes, tiles and blocks of threads on a device (`kernels/device/ntt.h`)."""
 
 from __future__ import annotations
 

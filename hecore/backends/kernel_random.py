@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from hecore.backends.device import Argument, Buffer
     from hecore.backends.protocol import Limbs
-    from hecore.backends.ring_protocol import Backend
 
     Words = NDArray[np.uint32]
 
@@ -75,10 +74,6 @@ class KernelRandom(KernelBase):
         buffer = self._secret(8 * count).buffer
         self._draw(kernel, -(-count // block), buffer, np.uint64(count))
         return SmallArray(self._whole(), ring_degree, shape, buffer)
-
-    def _whole(self) -> Backend:
-        """This backend, of which the class at hand is a part."""
-        return cast("Backend", self)
 
     def _draw(self, kernel: str, blocks: int, *arguments: Argument) -> None:
         """A kernel over that many blocks of a new stream: its first argument, then the key, then the others."""

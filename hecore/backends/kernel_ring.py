@@ -121,10 +121,9 @@ class KernelRing(KernelSwitch, KernelRandom):
                 self._secret(threads * (k + digits) * _WORD) as scratch,
             ):
                 residues, start = self._ring_coefficients(a, first, last)
-                constants = (primes, own.inverses, own.weights, table)
-                sizes = (*_u32(start, k, digits, limbs, _log(degree)), np.uint64(threads))
-                buffers = (words, signs, scratch, residues, *constants)
-                self._launch("convert", "compose", _DEFINES, threads, *buffers, *sizes)
+                buffers = (words, signs, scratch, residues, primes, own.inverses, own.weights, table)
+                sizes = _u32(start, k, digits, limbs, _log(degree))
+                self._launch("convert", "compose", _DEFINES, threads, *buffers, *sizes, np.uint64(threads))
                 self._device.read(words, magnitudes[first:last])
                 self._device.read(signs, negative[first:last])
 

@@ -58,7 +58,7 @@ class KernelSwitch(KernelBase):
     # -- transforms --------------------------------------------------------------------------------------
 
     def ntt(self, a: PolynomialArray) -> PolynomialArray:
-        checks.check_domain(self, a, ntt=False)
+        checks.check_domain(self._whole(), a, ntt=False)
         out, cut, width = self._polynomials(a.size, a.basis), self._plan(a.basis), len(a.basis)
         roots, primes = self._tables.roots(a.basis), self._tables.primes(a.basis)
         share = self._share(cut, width, a.size)
@@ -68,18 +68,18 @@ class KernelSwitch(KernelBase):
             self._pass("ntt", "columns_forward", cut, width, a.size, share, out, source, primes, roots.forward, *sizes)
             source = out
         self._pass("ntt", "rows_forward", cut, width, a.size, share, out, source, primes, roots.forward, *sizes)
-        return PolynomialArray(self, a.basis, a.shape, True, out)
+        return PolynomialArray(self._whole(), a.basis, a.shape, True, out)
 
     def intt(self, a: PolynomialArray) -> PolynomialArray:
-        checks.check_domain(self, a, ntt=True)
+        checks.check_domain(self._whole(), a, ntt=True)
         out = self._polynomials(a.size, a.basis)
         self._backward(out, a, 0, a.basis, [1] * len(a.basis), 0, a.size)
-        return PolynomialArray(self, a.basis, a.shape, False, out)
+        return PolynomialArray(self._whole(), a.basis, a.shape, False, out)
 
     # -- change of basis ---------------------------------------------------------------------------------
 
     def divide_round(self, a: PolynomialArray, count: int, *, plus: PolynomialArray | None = None) -> PolynomialArray:
-        checks.check_division(self, a, count, plus)
+        checks.check_division(self._whole(), a, count, plus)
         kept = len(a.basis) - count
         remaining, dropped = a.basis.prefix(kept), a.basis.take(range(kept, len(a.basis)))
         out, step = self._polynomials(a.size, remaining), 1 if plus is None else a.shape[-1]
@@ -92,10 +92,10 @@ class KernelSwitch(KernelBase):
                 self._divide_coefficients(out, a, remaining, dropped, first, last - first)
 
         self._ring_chunks(a.size // step if step else 0, each * step, divide)
-        return PolynomialArray(self, remaining, a.shape, a.ntt, out)
+        return PolynomialArray(self._whole(), remaining, a.shape, a.ntt, out)
 
     def decompose(self, a: PolynomialArray, digits: Sequence[tuple[int, int]], special: RnsBasis) -> PolynomialArray:
-        checks.check_digits(self, a, digits, special)
+        checks.check_digits(self._whole(), a, digits, special)
         whole, count = a.basis.join(special), len(digits)
         out = self._polynomials(a.size * count, whole)
 
@@ -103,7 +103,7 @@ class KernelSwitch(KernelBase):
             self._raise(out, a, digits, whole, first, first, last - first)
 
         self._ring_chunks(a.size, len(a.basis) * whole.ring_degree * _BYTES, raise_part)
-        return PolynomialArray(self, whole, (*a.shape, count), True, out)
+        return PolynomialArray(self._whole(), whole, (*a.shape, count), True, out)
 
     def decompose_mul_accumulate(
         self,
@@ -112,7 +112,7 @@ class KernelSwitch(KernelBase):
         special: RnsBasis,
         b: PolynomialArray | Sequence[PolynomialArray],
     ) -> PolynomialArray:
-        keys, shape = checks.check_switch(self, a, digits, special, b)
+        keys, shape = checks.check_switch(self._whole(), a, digits, special, b)
         whole = keys[0].basis
         out = self._polynomials(a.size * math.prod(shape), whole)
         runs = _runs(digits)
@@ -126,7 +126,7 @@ class KernelSwitch(KernelBase):
                 self._switch_raised(out, a, digits, keys, first, last - first)
 
         self._ring_chunks(a.size if math.prod(shape) else 0, rows * whole.ring_degree * _BYTES, switch)
-        return PolynomialArray(self, whole, (*a.shape, *shape), True, out)
+        return PolynomialArray(self._whole(), whole, (*a.shape, *shape), True, out)
 
     # -- parts of them, for polynomials first … first + size - 1 -----------------------------------------
 
@@ -200,14 +200,15 @@ class KernelSwitch(KernelBase):
         cut, kept, count, degree = self._plan(remaining), len(remaining), len(dropped), remaining.ring_degree
         rows, words = self._polynomials(size, dropped), size * degree
         inverses = self._tables.factors(_cofactor_inverses(dropped), dropped.moduli)
-        picked = (self._tables.primes(dropped), *_u32(len(a.basis), kept, count, first), np.uint64(words * count))
-        self._launch("switch", "cofactors", cut.defines, words * count, rows, a.data, inverses, *picked)
+        picked, total = _u32(len(a.basis), kept, count, first), words * count
+        buffers = (rows, a.data, inverses, self._tables.primes(dropped))
+        self._launch("switch", "cofactors", cut.defines, total, *buffers, *picked, np.uint64(total))
         tables, primes = self._tables.conversion(dropped, remaining), self._tables.primes(remaining)
         factors = self._tables.factors([invert(dropped.product % q, q) for q in remaining.moduli], remaining.moduli)
         mode = _CENTRED if count == 1 else _EXACT
-        sizes = (*_u32(mode, count, count + 1, count, 0, len(a.basis), kept, first), np.uint64(words * kept))
-        buffers = (out, a.data, rows, tables.matrix, tables.weights, factors, primes)
-        self._launch("switch", "divide_coefficients", cut.defines, words * kept, *buffers, *sizes)
+        sizes, total = _u32(mode, count, count + 1, count, 0, len(a.basis), kept, first), words * kept
+        given = (out, a.data, rows, tables.matrix, tables.weights, factors, primes)
+        self._launch("switch", "divide_coefficients", cut.defines, total, *given, *sizes, np.uint64(total))
 
     def _raise(
         self,

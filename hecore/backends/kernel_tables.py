@@ -138,7 +138,7 @@ class KernelTables:
         both = basis, tuple(factors)
 
         def rows() -> list[tuple[int, ...]]:
-            found = []
+            found: list[tuple[int, ...]] = []
             for q, factor in zip(basis.moduli, both[1], strict=True):
                 plain = factor * invert(basis.ring_degree, q) % q
                 turned = plain * invert(pow(primitive_root(q, basis.ring_degree), basis.ring_degree // 2, q), q) % q

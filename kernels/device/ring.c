@@ -185,10 +185,11 @@ DEVICE u64 reduce_signed(u64 x, Prime prime) {
     return with_sign(reduce_word((x ^ mask) - mask, prime), mask, prime.q);
 }
 
-/* Signed words (polynomials, N) to residues, from row `first` of `out` on. */
+/* Signed words (polynomials, N) to residues, from polynomial `first` of `out` on; where `added` is set, with those of
+ * polynomial first and further of `plus` added to them: no sum is beyond a word. */
 KERNEL(encode)(
-    GLOBAL u64 *RESTRICT out, GLOBAL const u64 *RESTRICT coefficients, GLOBAL const u64 *RESTRICT primes, u32 first,
-    u32 moduli, u32 degree_log, u32 rows
+    GLOBAL u64 *RESTRICT out, GLOBAL const u64 *RESTRICT coefficients, GLOBAL const u64 *RESTRICT plus,
+    GLOBAL const u64 *RESTRICT primes, u32 added, u32 first, u32 moduli, u32 degree_log, u32 rows
 ) {
     u64 thread = thread_index();
     u32 row = row_of(thread, degree_log);
@@ -196,11 +197,17 @@ KERNEL(encode)(
         return;
     }
     u32 p = row / moduli;
+    u64 at = pair_of(thread, degree_log);
     Prime prime = prime_at(primes, row - p * moduli);
-    u64x2 x = CONST_PAIRS(coefficients)[row_start(p, degree_log) + pair_of(thread, degree_log)];
+    u64x2 x = CONST_PAIRS(coefficients)[row_start(p, degree_log) + at];
+    if (added) {
+        u64x2 y = CONST_PAIRS(plus)[row_start((u64)first + p, degree_log) + at];
+        x.x += y.x;
+        x.y += y.y;
+    }
     x.x = reduce_signed(x.x, prime);
     x.y = reduce_signed(x.y, prime);
-    PAIRS(out)[row_start(first, degree_log) + thread] = x;
+    PAIRS(out)[row_start((u64)first * moduli, degree_log) + thread] = x;
 }
 
 /* A magnitude to a residue, by Horner's rule in 2^64: a residue times 2^64 and a limb are the two words of a sum. */
@@ -214,7 +221,8 @@ DEVICE u64 reduce_limbs(GLOBAL const u64 *RESTRICT magnitude, u32 limbs, Prime p
     return residue.low;
 }
 
-/* Magnitudes (polynomials, N, limbs) with signs (polynomials, N), 0 or 1, to residues, from row `first` of `out` on. */
+/* Magnitudes (polynomials, N, limbs) with signs (polynomials, N), 0 or 1, to residues, from polynomial `first` of `out`
+ * on. */
 KERNEL(encode_wide)(
     GLOBAL u64 *RESTRICT out, GLOBAL const u64 *RESTRICT magnitudes, GLOBAL const u8 *RESTRICT negative,
     GLOBAL const u64 *RESTRICT primes, u32 limbs, u32 first, u32 moduli, u32 degree_log, u32 rows
@@ -231,7 +239,7 @@ KERNEL(encode_wide)(
     x.x = with_sign(reduce_limbs(magnitudes + source * limbs, limbs, prime), 0 - (u64)negative[source], prime.q);
     source++;
     x.y = with_sign(reduce_limbs(magnitudes + source * limbs, limbs, prime), 0 - (u64)negative[source], prime.q);
-    PAIRS(out)[row_start(first, degree_log) + thread] = x;
+    PAIRS(out)[row_start((u64)first * moduli, degree_log) + thread] = x;
 }
 
 /* Automorphisms of values (`arith.rns.galois_permutation`). Place i holds the value at exponent e = 2 brv(i) + 1 of the
