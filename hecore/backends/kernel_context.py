@@ -31,6 +31,7 @@ _ONE_LANE = ((1, 4, 28), (1, 12, 28), (1, 20, 28), (1, 38, 28), (1, 57, 28), (1,
 _ONE_LANE_LONG = ((1, 114, 27), (1, 152, 27), (1, 228, 27), (1, 304, 27))
 _MANY_LANES = ((1, 4, 28), (1, 12, 28), (1, 20, 28), (2, 19, 28), (2, 29, 28), (4, 19, 28))
 _MANY_LANES_LONG = ((4, 29, 27), (8, 19, 27), (8, 29, 27), (16, 19, 27))
+_ON_PROCESSORS = (12, 38, 75, 114, 152, 304)  # digits: their compilers take seconds for a shape, their products less
 _LOCAL_BYTES = 46 << 10  # of a block: what every device has, less what a driver keeps
 
 
@@ -82,8 +83,10 @@ def geometries(facts: DeviceFacts) -> list[Geometry]:
     Where threads run one after the other a block is one integer: compilers of OpenCL for processors unroll a block's
     threads between barriers, at twenty times the cost, and gain nothing.
     """
-    shapes = _ONE_LANE + _ONE_LANE_LONG if facts.lanes < 16 else _MANY_LANES + _MANY_LANES_LONG
-    return [Geometry(*shape, 1 if facts.serial else _block(facts.block, *shape[:2])) for shape in shapes]
+    if facts.serial:
+        return [Geometry(*shape, 1) for shape in (*_ONE_LANE, *_ONE_LANE_LONG) if shape[1] in _ON_PROCESSORS]
+    shapes = (*_ONE_LANE, *_ONE_LANE_LONG) if facts.lanes < 16 else (*_MANY_LANES, *_MANY_LANES_LONG)
+    return [Geometry(*shape, _block(facts.block, *shape[:2])) for shape in shapes]
 
 
 def _block(block: int, lanes: int, digits: int) -> int:

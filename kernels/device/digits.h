@@ -34,6 +34,10 @@
 #error "a block holds whole integers"
 #endif
 
+/* Registers must leave room for so many blocks of 128 threads on a multiprocessor. */
+#undef RESIDENT
+#define RESIDENT (DIGITS < 20 ? 4 : 3)
+
 /* A block of one thread has nobody to wait for: without barriers a compiler need not cut its kernels into regions. */
 #if BLOCK == 1
 #define BLOCK_BARRIER()
@@ -49,16 +53,28 @@
 #define LANE (THREAD_ID % LANES)
 #define INTEGER (THREAD_ID / LANES)
 
+/* Words of a block that a thread moves at a time: enough to wait for memory once for several, few enough for registers. */
+#define BATCH 4
+
 /* Slot 0 <- W words at `offset` of each integer's row of `stride` words. Integers from `count` on repeat the last. */
 DEVICE void fetch(LOCAL u32* slots, GLOBAL const u32* rows, u32 choice, GLOBAL const u32* index, u64 stride, u64 offset,
                   u32 count) {
     BLOCK_BARRIER();
-    for (u32 k = THREAD_ID; k < INTEGERS * W; k += BLOCK) {
-        const u32 integer = k / W, word = k % W;
-        u32 i = BLOCK_ID * INTEGERS + integer;
-        if (i >= count) i = count - 1;
-        const u64 row = choice == INDEXED ? index[i] : choice == SHARED ? 0 : i;
-        slots[integer * PITCH + word] = rows[row * stride + offset + word];
+    ROLLED for (u32 step = 0; step < DIGITS; step += BATCH) { /* a block has INTEGERS*W = BLOCK*DIGITS words */
+        u32 moved[BATCH];
+        UNROLL for (u32 b = 0; b < BATCH; b++) {
+            const u32 k = (step + b) * BLOCK + THREAD_ID, integer = k / W, word = k % W;
+            u32 i = BLOCK_ID * INTEGERS + integer;
+            if (i >= count) i = count - 1;
+            if (step + b < DIGITS) {
+                const u64 row = choice == INDEXED ? index[i] : choice == SHARED ? 0 : i;
+                moved[b] = rows[row * stride + offset + word];
+            }
+        }
+        UNROLL for (u32 b = 0; b < BATCH; b++) {
+            const u32 k = (step + b) * BLOCK + THREAD_ID, integer = k / W, word = k % W;
+            if (step + b < DIGITS) slots[integer * PITCH + word] = moved[b];
+        }
     }
     BLOCK_BARRIER();
 }
@@ -66,8 +82,8 @@ DEVICE void fetch(LOCAL u32* slots, GLOBAL const u32* rows, u32 choice, GLOBAL c
 /* W words at `offset` of each integer's row of `stride` words <- slot 0; integers from `count` on have no row. */
 DEVICE void deliver(GLOBAL u32* rows, LOCAL const u32* slots, u64 stride, u64 offset, u32 count) {
     BLOCK_BARRIER();
-    for (u32 k = THREAD_ID; k < INTEGERS * W; k += BLOCK) {
-        const u32 integer = k / W, word = k % W;
+    ROLLED for (u32 step = 0; step < DIGITS; step++) {
+        const u32 k = step * BLOCK + THREAD_ID, integer = k / W, word = k % W;
         const u32 i = BLOCK_ID * INTEGERS + integer;
         if (i < count) rows[(u64)i * stride + offset + word] = slots[integer * PITCH + word];
     }

@@ -36,7 +36,8 @@ typedef struct {
 
 DEVICE Group group_of(LOCAL u32* slots, LOCAL u32* held, GLOBAL const u32* modulus, u32 inverse) {
     Group g;
-    for (u32 k = THREAD_ID; k < PARTS * W; k += BLOCK) held[k] = modulus[k];
+    for (u32 k = 0; k < PARTS * W; k += BLOCK)
+        if (k + THREAD_ID < PARTS * W) held[k + THREAD_ID] = modulus[k + THREAD_ID];
     BLOCK_BARRIER();
     g.slots = slots;
     g.y0 = slots + INTEGER * PITCH;
@@ -137,11 +138,14 @@ DEVICE void reduce_element(const Group* g, u32* x) {
 #endif
 }
 
-/* x <- x + y, a digit at a time, with y in registers; components below 2^(RADIX W). */
-DEVICE void add_element(u32* x, const u32* y) {
-    UNROLL for (u32 j = 0; j < ELEMENT; j++) x[j] += y[j];
+/* x <- x + y with y in the slots, a digit at a time; components below 2^(RADIX W). */
+DEVICE void add_element(const Group* g, u32* x) {
+    UNROLL for (u32 j = 0; j < DIGITS; j++) x[j] += g->y0[LANE * DIGITS + j];
     settle(x);
-    if (SQUARE) settle(x + (SQUARE ? DIGITS : 0));
+#if SQUARE
+    UNROLL for (u32 j = 0; j < DIGITS; j++) x[DIGITS + j] += g->y1[LANE * DIGITS + j];
+    settle(x + DIGITS);
+#endif
 }
 
 /* x <- the residue itself, canonical: x0 below n, x1 below n, normal digits. Of a square, x0 = n (which the reduction may

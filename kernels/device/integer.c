@@ -38,42 +38,40 @@ KERNEL(add)(GLOBAL u32* out, GLOBAL const u32* a, GLOBAL const u32* b, GLOBAL co
             u32 inverse, u32 count) {
     WORKSPACE
     const Group g = group_of(slots, held, modulus, inverse);
-    u32 x[ELEMENT], y[ELEMENT];
+    u32 x[ELEMENT];
     fetch_element(&g, a, OWN, a, count);
     element_from_slots(&g, x);
     fetch_element(&g, b, OWN, b, count);
-    element_from_slots(&g, y);
-    add_element(x, y);
+    add_element(&g, x);
     fetch_element(&g, one, SHARED, one, count);
     multiply_element(&g, x);
     deliver_element(&g, out, x, count);
 }
 
 /* out[i] = R * E * sum_c x_c R^c from digits of `chunks` chunks of W normal digits an element, the lowest chunk first.
-   `constants`: the elements R^2 E, R^2 and R. Horner: z <- z*R + x_c, as products with R^2 and with R^2 E.
-   A chunk is below R, not 2n: (x_c, 0) times a lazy element has components below 3n + 2; the sum with a lazy element is
-   below 6n, which the next product takes. */
+   `constants`: the elements R^2 E, R^2 and R. Horner, in Montgomery products: z <- (z + x_c * R^2 E) * R^2 from the highest
+   chunk on, and * R after the lowest. A chunk is below R, not 2n: (x_c, 0) times a lazy element has components below
+   3n + 2; the sum with a lazy element is below 6n, which the next product takes. z waits in `out`, which is not `digits`,
+   while registers hold the chunk. */
 KERNEL(import_rows)(GLOBAL u32* out, GLOBAL const u32* digits, GLOBAL const u32* constants, u32 chunks,
                     GLOBAL const u32* modulus, u32 inverse, u32 count) {
     WORKSPACE
     const Group g = group_of(slots, held, modulus, inverse);
-    u32 x[ELEMENT], z[ELEMENT];
-    UNROLL for (u32 j = 0; j < ELEMENT; j++) z[j] = 0;
+    u32 x[ELEMENT];
     for (u32 chunk = chunks; chunk-- > 0;) {
         fetch(slots, digits, OWN, digits, (u64)chunks * W, (u64)chunk * W, count);
         from_slot(x, g.y0);
         UNROLL for (u32 j = DIGITS; j < ELEMENT; j++) x[j] = 0;
         fetch_element(&g, constants, SHARED, constants, count);
         multiply_element(&g, x);
-        if (chunk + 1 < chunks) {
-            fetch_element(&g, constants + ROW, SHARED, constants, count);
-            multiply_element(&g, z);
+        if (chunk + 1 < chunks) { /* a thread reads the words that it wrote itself */
+            fetch_element(&g, out, OWN, out, count);
+            add_element(&g, x);
         }
-        add_element(z, x);
+        fetch_element(&g, constants + (chunk == 0 ? 2 : 1) * ROW, SHARED, constants, count);
+        multiply_element(&g, x);
+        deliver_element(&g, out, x, count);
     }
-    fetch_element(&g, constants + 2 * ROW, SHARED, constants, count);
-    multiply_element(&g, z);
-    deliver_element(&g, out, z, count);
 }
 
 /* digits[i] = the residue a[i] as an integer: W normal digits, or the 2W of x0 + x1*n < n^2 modulo a square. */

@@ -15,6 +15,7 @@ typedef ulonglong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 #define CONSTANT_TABLE static __constant__ const
 #define RESTRICT __restrict__
 #define UNROLL _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1") /* a loop that stays one */
 
 #define BLOCK_ID ((u32)blockIdx.x)
 #define THREAD_ID ((u32)threadIdx.x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ pytest.importorskip("pyopencl")
 from hecore.arith.integers import powmod
 from hecore.arith.limbs import limbs_from_ints
 from hecore.arith.modulus import CrtModulus, Modulus
-from hecore.backends.kernel_context import SPARE_BITS, geometries
+from hecore.backends.device import DeviceFacts
+from hecore.backends.kernel_context import SPARE_BITS, Geometry, geometries, geometry_for
 from hecore.backends.kernel_rows import FLOOR
 from hecore.backends.protocol import ExponentArray
 from hecore.errors import BackendError, DeviceMemoryError, NotInvertibleError, ParameterError
@@ -286,33 +288,46 @@ def test_long_rows_leave_carries_in_rounds(backend: WatchedBackend, lab: Lab, mo
 # -- shapes ---------------------------------------------------------------------------------------------------
 
 
-SHAPES = 10
-SELDOM = (4, 6, 8)  # plain, no other test needs these programs: compiling them takes seconds each
+SHAPES = [replace(shape, block=1) for shape in geometries(DeviceFacts("opencl", "", "", 1, 64, 1, 1, 1))]
+SELDOM = {(True, 20), (True, 57), (True, 228), *((False, digits) for digits in (4, 20, 57, 114, 228))}
 
 
 @pytest.mark.parametrize(
-    ("number", "square"),
-    [(i, True) for i in range(SHAPES)]
-    + [pytest.param(i, False, marks=pytest.mark.slow if i in SELDOM else ()) for i in range(SHAPES)],
+    ("shape", "square"),
+    [  # some are compiled for no other test, in seconds each
+        pytest.param(shape, square, marks=pytest.mark.slow if (square, shape.digits) in SELDOM else ())
+        for square in (False, True)
+        for shape in SHAPES
+    ],
+    ids=str,
 )
-def test_every_shape_gives_equal_results_up_to_its_last_bit(
-    backend: WatchedBackend, lab: Lab, number: int, square: bool
-) -> None:
-    """Moduli as long as the shape holds, and one that a shorter shape holds too."""
-    shapes = geometries(backend._device.facts)
-    shape = shapes[number]
-    longest = (1 << (shape.bits - SPARE_BITS)) - 1
-    for root in (longest, fixed("root", shape.bits - SPARE_BITS) | 1 << (shape.bits - SPARE_BITS - 1) | 1):
+def test_every_shape_gives_equal_results_up_to_its_last_bit(shape: Geometry, square: bool) -> None:
+    """Moduli as long as a thread's integer may be, and one that shorter shapes hold too."""
+    backend = WatchedBackend()
+    backend._shapes = [shape]
+    bits = shape.bits - SPARE_BITS
+    for root in ((1 << bits) - 1, fixed("root", bits) | 1 << (bits - 1) | 1, CRT.p):
         modulus = Modulus.square(root) if square else Modulus(root)
         assert backend._context(modulus).geometry == shape
-        operations(lab, modulus)
+        operations(Lab(backend), modulus)
     with pytest.raises(ParameterError, match="bits, at most"):
-        backend._context(Modulus(2 ** (shapes[-1].bits - SPARE_BITS) + 1))
-    short = Modulus.square(CRT.n.value) if square else CRT.n
-    if shape.bits >= CRT.n.bits + SPARE_BITS:
-        other = WatchedBackend()
-        other._shapes = [shape]
-        operations(Lab(other), short)
+        backend._context(Modulus((1 << bits) + 1))
+
+
+@pytest.mark.parametrize(("lanes", "serial"), [(32, False), (1, False), (1, True)])
+def test_a_modulus_takes_the_shortest_shape_that_holds_it(lanes: int, serial: bool) -> None:
+    facts = DeviceFacts("opencl", "", "", lanes, 128, 1, 1, 1, serial)
+    shapes = geometries(facts)
+    assert [shape.bits for shape in shapes] == sorted(shape.bits for shape in shapes)
+    assert shapes[-1].bits >= 8192 + SPARE_BITS
+    for bits in (2, 106, 107, 512, 1024, 2048, 3072, 4096, 6144, 8192):
+        shape = geometry_for(Modulus((1 << bits) - 1), shapes)
+        assert shape.bits >= bits + SPARE_BITS
+        assert all(other.bits < bits + SPARE_BITS for other in shapes[: shapes.index(shape)])
+        assert shape.width % shape.rows == 0
+        assert shape.block % shape.lanes == 0
+        assert 3 * shape.width**2 // shape.width * ((1 << shape.radix) + 512) ** 2 + (1 << 39) < 1 << 64
+        assert 4 * 3 * shape.integers * (shape.width | 1) < 48 << 10  # slots in local memory
 
 
 def operations(lab: Lab, modulus: Modulus) -> None:

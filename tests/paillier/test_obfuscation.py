@@ -18,7 +18,7 @@ from hecore.arith.modulus import Modulus
 from hecore.backends import registry
 from hecore.backends.protocol import ExponentArray
 from hecore.backends.reference import ReferenceBackend
-from hecore.errors import MalformedKeyError, ParameterError
+from hecore.errors import DeviceLostError, MalformedKeyError, ParameterError
 from hecore.paillier import PublicKey, SecretKey, generate_insecure_keypair
 from hecore.paillier.obfuscation import (
     LARGE_TABLE_AFTER,
@@ -226,7 +226,8 @@ def test_threads_share_a_key(kind: str, backend: IntegerBackend) -> None:
 @pytest.mark.parametrize("kind", ["public", "own"])
 @pytest.mark.parametrize("textbook", [False, True], ids=["djn", "textbook"])
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
-def test_a_forked_child_draws_its_own(kind: str, textbook: bool, backend: IntegerBackend) -> None:
+def test_a_forked_child_draws_its_own_or_nothing(kind: str, textbook: bool, backend: IntegerBackend) -> None:
+    """No driver of a card or of OpenCL survives a fork: there the child gets a typed error."""
     key = keys(130, textbook=textbook)
     draw(kind, key, 5, backend)  # tables and whatever else a process keeps are there before the fork
     reader, writer = os.pipe()
@@ -236,6 +237,9 @@ def test_a_forked_child_draws_its_own(kind: str, textbook: bool, backend: Intege
         try:
             os.write(writer, pickle.dumps(draw(kind, key, 50, backend)))
             status = 0
+        except DeviceLostError:
+            os.write(writer, pickle.dumps([]))
+            status = 0 if backend.name in ("cuda", "opencl") else 2
         finally:
             os._exit(status)
     os.close(writer)
@@ -243,4 +247,5 @@ def test_a_forked_child_draws_its_own(kind: str, textbook: bool, backend: Intege
     with os.fdopen(reader, "rb") as pipe:
         theirs = pickle.loads(pipe.read())  # our own child
     assert os.waitpid(child, 0)[1] == 0
-    assert len(set(mine) | set(theirs)) == 100
+    assert len(theirs) == (0 if backend.name in ("cuda", "opencl") else 50)
+    assert len(set(mine) | set(theirs)) == 50 + len(theirs)

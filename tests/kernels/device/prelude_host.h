@@ -146,6 +146,7 @@ extern "C" const char *host_message(void) { return host::message; }
 #define CONSTANT_TABLE static const
 #define RESTRICT __restrict__
 #define UNROLL
+#define ROLLED
 
 #define BLOCK_ID (host::block_id)
 #define THREAD_ID (host::thread_id)
