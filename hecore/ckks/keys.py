@@ -215,8 +215,9 @@ class SecretKey:
         Raises MalformedKeyError unless they are one polynomial of coefficients in {-1, 0, 1}.
         """
         backend = registry.current()
-        polynomial = backend.ring_upload(words, parameters.basis, ntt=True)
-        magnitudes, _ = backend.ring_decode(polynomial)
+        with secrecy(backend):
+            polynomial = backend.ring_upload(words, parameters.basis, ntt=True)
+            magnitudes, _ = backend.ring_decode(polynomial)
         if magnitudes[..., 1:].any() or (magnitudes[..., 0] > 1).any():
             raise MalformedKeyError("cannot use this secret key: its coefficients are not all -1, 0 or 1")
         return cls(parameters, key_id or secrets.token_bytes(KEY_ID_BYTES), polynomial, evaluation_keys)
@@ -341,7 +342,8 @@ class SecretKey:
     def digits(self) -> NDArray[np.int64]:
         """The coefficients of s in {-1, 0, 1}: (N,). Secret."""
         backend = self.polynomial.backend
-        magnitudes, negative = backend.ring_decode(backend.ring_moduli(self.polynomial, [0]))
+        with secrecy(backend):
+            magnitudes, negative = backend.ring_decode(backend.ring_moduli(self.polynomial, [0]))
         digits = magnitudes[:, 0].astype(np.int64)
         return np.where(negative, -digits, digits)
 
