@@ -27,9 +27,16 @@ DEVICE void fetch_chosen(const Group* g, LOCAL u32* chosen, GLOBAL const u32* ro
     BARRIER();
     if (LANE == 0) chosen[INTEGER] = row;
     BARRIER();
-    for (u32 k = THREAD_ID; k < INTEGERS * PARTS * W; k += BLOCK) {
-        const u32 integer = k / (PARTS * W), word = k % (PARTS * W), part = word / W;
-        g->slots[part * SLOT_DISTANCE + integer * PITCH + word - part * W] = rows[chosen[integer] * ROW + word];
+    ROLLED for (u32 step = 0; step < ELEMENT; step += BATCH) { /* as in `fetch` */
+        u32 moved[BATCH];
+        UNROLL for (u32 b = 0; b < BATCH; b++) {
+            const u32 k = (step + b) * BLOCK + THREAD_ID, integer = k / (PARTS * W), word = k % (PARTS * W);
+            if (step + b < ELEMENT) moved[b] = rows[chosen[integer] * ROW + word];
+        }
+        UNROLL for (u32 b = 0; b < BATCH; b++) {
+            const u32 k = (step + b) * BLOCK + THREAD_ID, integer = k / (PARTS * W), word = k % (PARTS * W), part = word / W;
+            if (step + b < ELEMENT) g->slots[part * SLOT_DISTANCE + integer * PITCH + word - part * W] = moved[b];
+        }
     }
     BARRIER();
 }
