@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hecore.backends.device import DeviceFacts
 
+NARROW_BITS = 29  # 8q < 2^32
 RADIX_LOG = 4
 SUMS_RADIX_LOG = 3  # where a thread keeps sums beside its residues
 LARGEST_TILE_LOG = 12  # 34 kB of local memory: every CUDA device has 48 for a block
@@ -38,8 +40,8 @@ class Plan:
     def tiles(self) -> int:
         return 1 << (self.degree_log - self.tile_log)
 
-    @property
-    def defines(self) -> dict[str, int]:
+    def defines(self, *, narrow: bool = False) -> dict[str, int]:
+        """`narrow`: arithmetic in words of 32 bits, for primes below 2^NARROW_BITS."""
         return {
             "BLOCK": self.block,
             "LANES": 1,
@@ -47,7 +49,27 @@ class Plan:
             "COLUMNS_LOG": self.columns_log,
             "TILE_LOG": self.tile_log,
             "RADIX_LOG": self.radix_log,
+            "NARROW": int(narrow),
         }
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring positions of a basis, from `start` on, whose transforms take words of one size."""
+
+    start: int
+    count: int
+    narrow: bool
+
+
+@lru_cache(maxsize=256)
+def stretches(moduli: tuple[int, ...]) -> tuple[Stretch, ...]:
+    """As few as cover all positions: a launch each."""
+    found: list[Stretch] = []
+    for narrow, group in groupby(enumerate(moduli), key=lambda entry: entry[1].bit_length() <= NARROW_BITS):
+        positions = [i for i, _ in group]
+        found.append(Stretch(positions[0], len(positions), narrow))
+    return tuple(found)
 
 
 @lru_cache(maxsize=256)

@@ -17,7 +17,7 @@ import numpy as np
 from hecore.arith.integers import invert
 from hecore.backends import ring_checks as checks
 from hecore.backends.kernel_base import KernelBase
-from hecore.backends.kernel_plan import Plan, plan, together
+from hecore.backends.kernel_plan import Plan, plan, stretches, together
 from hecore.backends.kernel_tables import KernelTables
 from hecore.backends.ring_protocol import PolynomialArray
 from hecore.errors import DeviceMemoryError
@@ -61,13 +61,11 @@ class KernelSwitch(KernelBase):
         checks.check_domain(self._whole(), a, ntt=False)
         out, cut, width = self._polynomials(a.size, a.basis), self._plan(a.basis), len(a.basis)
         roots, primes = self._tables.roots(a.basis), self._tables.primes(a.basis)
-        share = self._share(cut, width, a.size)
-        sizes = (*_slots(roots.slots), *_u32(width, a.size, share))
-        source = a.data
+        fixed, source = (primes, roots.forward, *_slots(roots.slots), *_u32(width)), a.data
         if cut.two_passes:
-            self._pass("ntt", "columns_forward", cut, width, a.size, share, out, source, primes, roots.forward, *sizes)
+            self._pass("ntt", "columns_forward", cut, a.basis, a.size, out, source, *fixed)
             source = out
-        self._pass("ntt", "rows_forward", cut, width, a.size, share, out, source, primes, roots.forward, *sizes)
+        self._pass("ntt", "rows_forward", cut, a.basis, a.size, out, source, *fixed)
         return PolynomialArray(self._whole(), a.basis, a.shape, True, out)
 
     def intt(self, a: PolynomialArray) -> PolynomialArray:
@@ -147,18 +145,18 @@ class KernelSwitch(KernelBase):
         """
         cut, width = self._plan(basis), len(basis)
         roots, primes = self._tables.roots(basis), self._tables.primes(basis)
-        scales, share = self._tables.scales(basis, factors), self._share(cut, width, size)
+        scales = self._tables.scales(basis, factors)
         more: tuple[Buffer | None, Buffer | None] = (None, None)
         rows, shared, components, some = 0, 0, 1, 0
         if plus is not None and len(plus.basis) > at:
             rows, shared, components, some = len(plus.basis), len(plus.basis) - at, a.shape[-1], plus.shape[-1]
             lacking = math.prod(a.basis.moduli[rows:])
             more = plus.data, self._tables.factors([lacking % q for q in basis.moduli], basis.moduli)
-        sizes = _u32(len(a.basis), at, width, rows, at, shared, components, some, first, size, share)
+        sizes = _u32(len(a.basis), at, width, rows, at, shared, components, some, first)
         fixed = (primes, roots.inverse, scales, *_slots(roots.slots))
-        self._pass("ntt", "rows_inverse", cut, width, size, share, out, a.data, *more, *fixed, *sizes)
+        self._pass("ntt", "rows_inverse", cut, basis, size, out, a.data, *more, *fixed, *sizes)
         if cut.two_passes:
-            self._pass("ntt", "columns_inverse", cut, width, size, share, out, *fixed, *_u32(width, size, share))
+            self._pass("ntt", "columns_inverse", cut, basis, size, out, *fixed, *_u32(width))
 
     def _divide_values(
         self,
@@ -182,7 +180,7 @@ class KernelSwitch(KernelBase):
                 scratch, None, rows, tables.matrix, tables.weights, remaining, whole, mode, count + 1, count, 1, 0, size
             )
             rows, mode = scratch, _PLAIN
-        roots, share = self._tables.roots(remaining), self._share(cut, kept, size)
+        roots = self._tables.roots(remaining)
         factors = self._tables.factors([invert(dropped.product % q, q) for q in remaining.moduli], remaining.moduli)
         more: tuple[Buffer | None, Buffer | None] = (None, None)
         width, components, some = 0, 1, 0
@@ -191,8 +189,8 @@ class KernelSwitch(KernelBase):
             reciprocals = [invert(math.prod(plus.basis.moduli[kept:]) % q, q) for q in remaining.moduli]  # R / P
             more = plus.data, self._tables.factors(reciprocals, remaining.moduli)
         buffers = (out, a.data, rows, tables.matrix, tables.weights, factors, *more, primes, roots.forward)
-        sizes = _u32(mode, count, count + 1, count, len(a.basis), width, components, some, kept, first, size, share)
-        self._pass("switch", "divide", cut, kept, size, share, *buffers, *_slots(roots.slots), *sizes)
+        sizes = _u32(mode, count, count + 1, count, len(a.basis), width, components, some, kept, first)
+        self._pass("switch", "divide", cut, remaining, size, *buffers, *_slots(roots.slots), *sizes)
 
     def _divide_coefficients(
         self, out: Buffer, a: PolynomialArray, remaining: RnsBasis, dropped: RnsBasis, first: int, size: int
@@ -202,13 +200,13 @@ class KernelSwitch(KernelBase):
         inverses = self._tables.factors(_cofactor_inverses(dropped), dropped.moduli)
         picked, total = _u32(len(a.basis), kept, count, first), words * count
         buffers = (rows, a.data, inverses, self._tables.primes(dropped))
-        self._launch("switch", "cofactors", cut.defines, total, *buffers, *picked, np.uint64(total))
+        self._launch("switch", "cofactors", cut.defines(), total, *buffers, *picked, np.uint64(total))
         tables, primes = self._tables.conversion(dropped, remaining), self._tables.primes(remaining)
         factors = self._tables.factors([invert(dropped.product % q, q) for q in remaining.moduli], remaining.moduli)
         mode = _CENTRED if count == 1 else _EXACT
         sizes, total = _u32(mode, count, count + 1, count, 0, len(a.basis), kept, first), words * kept
         given = (out, a.data, rows, tables.matrix, tables.weights, factors, primes)
-        self._launch("switch", "divide_coefficients", cut.defines, total, *given, *sizes, np.uint64(total))
+        self._launch("switch", "divide_coefficients", cut.defines(), total, *given, *sizes, np.uint64(total))
 
     def _raise(
         self,
@@ -230,12 +228,9 @@ class KernelSwitch(KernelBase):
                 out, own, rows, matrix, matrix, whole, run, mode, run.width, len(a.basis), count, place, size
             )
             if cut.two_passes:
-                positions = (run.last - run.first) * width
-                share = self._share(cut, positions, size)
-                sizes = _u32(run.start, run.width, run.stop, len(a.basis), count, run.first, width)
+                sizes = _u32(run.start, run.width, run.stop, len(a.basis), count, run.first, width, place, first)
                 fixed = (out, a.data, primes, roots.forward, *_slots(roots.slots), *sizes)
-                parts = _u32(place, first, size, share)
-                self._pass("switch", "raise_rows", cut, positions, size, share, *fixed, *parts)
+                self._pass("switch", "raise_rows", cut, whole, size, *fixed, digits=run.last - run.first)
 
     def _raise_run(
         self,
@@ -256,13 +251,11 @@ class KernelSwitch(KernelBase):
         """First passes, or the only ones: `raise` of kernels/device/switch.c."""
         cut, width = self._plan(target), len(target)
         roots, primes = self._tables.roots(target), self._tables.primes(target)
-        positions = (run.last - run.first) * width
-        share = self._share(cut, positions, size)
         values, values_width, values_first = (None, 0, 0) if own is None else (own[0].data, len(own[0].basis), own[1])
         buffers = (out, values, rows, matrix, weights, primes, roots.forward, *_slots(roots.slots))
         shape = _u32(mode, run.start, run.width, run.stop, own is not None, matrix_step, rows_width, values_width)
-        sizes = _u32(out_digits, run.first, width, place, values_first, size, share)
-        self._pass("switch", "raise", cut, positions, size, share, *buffers, *shape, *sizes)
+        sizes = _u32(out_digits, run.first, width, place, values_first)
+        self._pass("switch", "raise", cut, target, size, *buffers, *shape, *sizes, digits=run.last - run.first)
 
     def _digit_sources(self, a: PolynomialArray, digits: Sequence[tuple[int, int]], first: int, size: int) -> Buffer:
         """What digits are raised from: coefficients, and for digits of several primes their y_i; (size, k, N)."""
@@ -303,8 +296,11 @@ class KernelSwitch(KernelBase):
             rows, mode = scratch, _PLAIN
         roots, primes = self._tables.roots(whole), self._tables.primes(whole)
         buffers = (out, a.data, rows, matrix, key.data, primes, roots.forward, *_slots(roots.slots))
-        sizes = _u32(mode, digits, run.width, len(a.basis), width, key.shape[0], first, size)
-        self._pass("accumulate", "accumulate", cut, width, size, 1, *buffers, *sizes)
+        sizes = _u32(mode, digits, run.width, len(a.basis), width, key.shape[0], first)
+        for part in stretches(whole.moduli):
+            blocks, defines = part.count * cut.tiles * size, cut.defines(narrow=part.narrow)
+            where = _u32(part.start, size)
+            self._launch("accumulate", "accumulate", defines, blocks * cut.block, *buffers, *sizes, *where)
 
     def _switch_raised(
         self,
@@ -319,7 +315,7 @@ class KernelSwitch(KernelBase):
         whole, width, components = keys[0].basis, len(keys[0].basis), keys[0].shape[0]
         raised = self._polynomials(size * len(digits), whole)
         self._raise(raised, a, digits, whole, 0, first, size)
-        defines = plan(self._device.facts, whole.ring_degree, sums=True).defines
+        defines = plan(self._device.facts, whole.ring_degree, sums=True).defines()
         primes, words = self._tables.primes(whole), size * width * whole.ring_degree
         for number, key in enumerate(keys):
             for c in range(0, components, _PAIR):
@@ -333,15 +329,18 @@ class KernelSwitch(KernelBase):
     def _plan(self, basis: RnsBasis) -> Plan:
         return plan(self._device.facts, basis.ring_degree)
 
-    def _share(self, cut: Plan, positions: int, size: int) -> int:
-        return together(self._device.facts, cut, positions, size)
-
     def _pass(
-        self, program: str, kernel: str, cut: Plan, positions: int, size: int, share: int, *arguments: Argument
+        self, program: str, kernel: str, cut: Plan, basis: RnsBasis, size: int, *arguments: Argument, digits: int = 0
     ) -> None:
-        """A kernel over the tiles of `positions` rows of each of `size` polynomials, `share` of them a block."""
-        blocks = positions * cut.tiles * -(-size // share)
-        self._launch(program, kernel, cut.defines, blocks * cut.block, *arguments)
+        """A kernel over the tiles of `size` polynomials modulo `basis`, or of `digits` digits of each: to `arguments`
+        are added where a launch begins, with digits for how many primes it is, and how polynomials share a block.
+        """
+        for part in stretches(basis.moduli):
+            rows = part.count * max(1, digits)
+            share = together(self._device.facts, cut, rows, size)
+            blocks, defines = rows * cut.tiles * -(-size // share), cut.defines(narrow=part.narrow)
+            where = _u32(part.start, *([part.count] if digits else []), size, share)
+            self._launch(program, kernel, defines, blocks * cut.block, *arguments, *where)
 
     def _polynomials(self, size: int, basis: RnsBasis) -> Buffer:
         """Uninitialised memory."""

@@ -11,15 +11,15 @@
    components c < components <= 2: out (…, out_components, width, N) from out_first on, key (components, digits, width, N).
    Digit j covers `digit` positions of values (…, values_width, N), or what is left; its own rows are there. Others come
    from rows (size, digits, width, N) of `raise`, or where there are no columns from (size, values_width, N) by `mode`, as
-   in `raise`. Block = (position * TILES + tile) * size + polynomial: keys are read once from far away. */
+   in `raise`. Block = ((position - start) * TILES + tile) * size + polynomial: keys are read once from far away. */
 KERNEL(accumulate)(
     GLOBAL u64* RESTRICT out, GLOBAL const u64* RESTRICT values, GLOBAL const u64* RESTRICT rows,
     GLOBAL const u64* RESTRICT matrix, GLOBAL const u64* RESTRICT key, GLOBAL const u64* RESTRICT primes,
     GLOBAL const u64* roots, u32 first, u32 turn, u32 second, u32 mode, u32 digits, u32 digit, u32 values_width, u32 width,
-    u32 components, u32 base, u32 size
+    u32 components, u32 base, u32 start, u32 size
 ) {
-    LOCAL_ARRAY u64 tile[TILE_WORDS];
-    Share s = share_of(size, 1);
+    LOCAL_ARRAY Word tile[TILE_WORDS];
+    Share s = share_of(start, size, 1);
     Prime p = prime_at(primes, s.position);
     u64 at = s.tile << TILE_LOG, four = p.q << 2, two = p.q << 1, step = ((u64)digits * width) << DEGREE_LOG;
     Wide left[WORDS], right[WORDS];
@@ -29,7 +29,7 @@ KERNEL(accumulate)(
         u32 own = s.position >= begin && s.position < begin + count;
         if (own) {
             GLOBAL const u64* RESTRICT from = ROW(values, base + s.begin, values_width, s.position) + at;
-            UNROLL for (u32 i = THREAD_ID; i < TILE; i += BLOCK) tile[PLACE(i)] = from[i];
+            UNROLL for (u32 i = THREAD_ID; i < TILE; i += BLOCK) tile[PLACE(i)] = (Word)from[i];
             BARRIER();
         } else {
             Source source;

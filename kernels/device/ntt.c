@@ -5,10 +5,10 @@
 /* First pass of out = NTT(in): (size, width, N) canonical to lazy. */
 KERNEL(columns_forward)(
     GLOBAL u64* RESTRICT out, GLOBAL const u64* RESTRICT in, GLOBAL const u64* RESTRICT primes,
-    GLOBAL const u64* roots, u32 first, u32 turn, u32 second, u32 width, u32 size, u32 together
+    GLOBAL const u64* roots, u32 first, u32 turn, u32 second, u32 width, u32 start, u32 size, u32 together
 ) {
-    LOCAL_ARRAY u64 tile[TILE_WORDS];
-    Share s = share_of(size, together);
+    LOCAL_ARRAY Word tile[TILE_WORDS];
+    Share s = share_of(start, size, together);
     Prime p = prime_at(primes, s.position);
     for (u32 b = s.begin; b < s.end; b++) {
         GLOBAL const u64x2* table = roots_of(roots, first, turn, second, s.position, b);
@@ -20,14 +20,14 @@ KERNEL(columns_forward)(
 /* Second pass backwards, in place: (size, width, N) lazy to canonical, times a constant a prime, scales (width, 4). */
 KERNEL(columns_inverse)(
     GLOBAL u64* data, GLOBAL const u64* RESTRICT primes, GLOBAL const u64* roots,
-    GLOBAL const u64* RESTRICT scales, u32 first, u32 turn, u32 second, u32 width, u32 size, u32 together
+    GLOBAL const u64* RESTRICT scales, u32 first, u32 turn, u32 second, u32 width, u32 start, u32 size, u32 together
 ) {
-    LOCAL_ARRAY u64 tile[TILE_WORDS];
-    Share s = share_of(size, together);
+    LOCAL_ARRAY Word tile[TILE_WORDS];
+    Share s = share_of(start, size, together);
     u64 q = prime_at(primes, s.position).q;
     for (u32 b = s.begin; b < s.end; b++) {
         GLOBAL const u64x2* table = roots_of(roots, first, turn, second, s.position, b);
-        inverse_columns(tile, ROW(data, b, width, s.position), s.tile, scales + 4 * s.position, q, table);
+        inverse_columns(tile, ROW(data, b, width, s.position), s.tile, scales + 4 * s.position, (Word)q, table);
     }
 }
 #endif
@@ -35,10 +35,10 @@ KERNEL(columns_inverse)(
 /* Second pass, or the only one: (size, width, N) to canonical values; `out` may be `in`. */
 KERNEL(rows_forward)(
     GLOBAL u64* out, GLOBAL const u64* in, GLOBAL const u64* RESTRICT primes, GLOBAL const u64* roots,
-    u32 first, u32 turn, u32 second, u32 width, u32 size, u32 together
+    u32 first, u32 turn, u32 second, u32 width, u32 start, u32 size, u32 together
 ) {
-    LOCAL_ARRAY u64 tile[TILE_WORDS];
-    Share s = share_of(size, together);
+    LOCAL_ARRAY Word tile[TILE_WORDS];
+    Share s = share_of(start, size, together);
     Prime p = prime_at(primes, s.position);
     for (u32 b = s.begin; b < s.end; b++) {
         GLOBAL const u64x2* table = roots_of(roots, first, turn, second, s.position, b);
@@ -59,10 +59,10 @@ KERNEL(rows_inverse)(
     GLOBAL u64* RESTRICT out, GLOBAL const u64* RESTRICT in, GLOBAL const u64* RESTRICT plus,
     GLOBAL const u64* RESTRICT factors, GLOBAL const u64* RESTRICT primes, GLOBAL const u64* roots,
     GLOBAL const u64* RESTRICT scales, u32 first, u32 turn, u32 second, u32 in_width, u32 at, u32 width, u32 plus_rows,
-    u32 plus_at, u32 plus_width, u32 components, u32 some, u32 base, u32 size, u32 together
+    u32 plus_at, u32 plus_width, u32 components, u32 some, u32 base, u32 start, u32 size, u32 together
 ) {
-    LOCAL_ARRAY u64 tile[TILE_WORDS];
-    Share s = share_of(size, together);
+    LOCAL_ARRAY Word tile[TILE_WORDS];
+    Share s = share_of(start, size, together);
     u64 q = prime_at(primes, s.position).q;
     for (u32 b = s.begin; b < s.end; b++) {
         GLOBAL const u64x2* table = roots_of(roots, first, turn, second, s.position, b);
@@ -72,11 +72,11 @@ KERNEL(rows_inverse)(
             GLOBAL const u64* RESTRICT y = ROW(plus, other, plus_rows, plus_at + s.position) + (s.tile << TILE_LOG);
             u64 factor = factors[2 * s.position], quotient = factors[2 * s.position + 1];
             UNROLL for (u32 i = THREAD_ID; i < TILE; i += BLOCK)
-                tile[PLACE(i)] = x[i] + shoup_lazy(y[i], factor, quotient, q);
+                tile[PLACE(i)] = (Word)(x[i] + shoup_lazy(y[i], factor, quotient, q));
         } else {
-            UNROLL for (u32 i = THREAD_ID; i < TILE; i += BLOCK) tile[PLACE(i)] = x[i];
+            UNROLL for (u32 i = THREAD_ID; i < TILE; i += BLOCK) tile[PLACE(i)] = (Word)x[i];
         }
         BARRIER();
-        inverse_rows(tile, ROW(out, b, width, s.position), s.tile, scales + 4 * s.position, q, table);
+        inverse_rows(tile, ROW(out, b, width, s.position), s.tile, scales + 4 * s.position, (Word)q, table);
     }
 }

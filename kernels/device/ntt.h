@@ -19,8 +19,33 @@
    that its sum needs no reduction; others are reduced from [0, 8q) to [0, 4q). Between groups and passes words are in
    [0, 8q) forwards, in [0, 4q) backwards.
 
-   Per butterfly: 10 multiply-adds of 32 bits (4 in the high word of y*w', 3 in each low word), and about 8 additions. */
+   Per butterfly: 10 multiply-adds of 32 bits (4 in the high word of y*w', 3 in each low word), and about 8 additions.
+
+   NARROW: the primes of a launch are below 2^29, so that 8q < 2^32 and all of the above holds in words of 32 bits: 3
+   multiplications and 4 additions a butterfly, and half the local memory. Quotients are the high halves of those in the
+   tables, since floor(floor(w * 2^64 / q) / 2^32) = floor(w * 2^32 / q). Polynomials stay words of 64 bits in memory. */
 #include "modular.h"
+
+#if NARROW
+typedef u32 Word;
+#define QUOTIENT(quotient) ((u32)((quotient) >> 32))
+#define WORD_HIGH(x, y) ((u32)((u64)(x) * (y) >> 32))
+#else
+typedef u64 Word;
+#define QUOTIENT(quotient) (quotient)
+#define WORD_HIGH(x, y) MUL_HIGH(x, y)
+#endif
+
+/* x - limit where x >= limit, else x. */
+DEVICE Word word_less_once(Word x, Word limit) {
+    return x >= limit ? x - limit : x;
+}
+
+/* x*w in [0, 2q) for any word x and a constant w < q with its quotient, a pair of a table. */
+DEVICE Word word_multiply(Word x, u64x2 w, Word q) {
+    return x * (Word)w.x - WORD_HIGH(x, QUOTIENT(w.y)) * q;
+}
+
 #include "ntt_source.h"
 
 #undef RESIDENT
@@ -81,7 +106,7 @@ DEVICE u64x2 root_at(GLOBAL const u64x2* roots, u32 stage, u32 t, u32 node, u32 
 /* `stages` stages from stage `stage` on, of words that are one block there; `node` is the index of its root. `bound` is 4
    or 8: [0, bound*q) to [0, 8q). */
 DEVICE void forward_butterflies(
-    u64* x, u32 stages, u32 bound, u32 stage, u32 node, GLOBAL const u64x2* roots, u64 q
+    Word* x, u32 stages, u32 bound, u32 stage, u32 node, GLOBAL const u64x2* roots, Word q
 ) {
     UNROLL for (u32 t = 0; t < stages; t++) {
         u32 apart = stages - 1 - t; /* x and y of a pair lie 2^apart words apart */
@@ -90,8 +115,8 @@ DEVICE void forward_butterflies(
             u32 i = (part << (apart + 1)) + (pair & ((1u << apart) - 1)), j = i + (1u << apart);
             u64x2 w = root_at(roots, stage + t, t, node, part);
             /* the bound is 4, 6, 8 (reduced), 6, 8 times q, or 8 (reduced), 6, 8 (reduced), 6, 8 */
-            u64 low = t % 2 == 0 && (t > 0 || bound == 8) ? less_once(x[i], q << 2) : x[i];
-            u64 high = shoup_lazy(x[j], w.x, w.y, q);
+            Word low = t % 2 == 0 && (t > 0 || bound == 8) ? word_less_once(x[i], q << 2) : x[i];
+            Word high = word_multiply(x[j], w, q);
             x[i] = low + high;
             x[j] = low + (q << 1) - high;
         }
@@ -100,7 +125,7 @@ DEVICE void forward_butterflies(
 
 /* The same stages undone, the last first, and of them `count`; [0, 4q) to [0, 4q). */
 DEVICE void inverse_butterflies(
-    u64* x, u32 stages, u32 count, u32 stage, u32 node, GLOBAL const u64x2* roots, u64 q
+    Word* x, u32 stages, u32 count, u32 stage, u32 node, GLOBAL const u64x2* roots, Word q
 ) {
     UNROLL for (u32 back = 0; back < count; back++) {
         ORDER();
@@ -109,11 +134,11 @@ DEVICE void inverse_butterflies(
             u32 part = pair >> back;
             u32 i = (part << (back + 1)) + (pair & ((1u << back) - 1)), j = i + (1u << back);
             u64x2 w = root_at(roots, stage + t, t, node, part);
-            u64 sum = x[i] + x[j];
-            u64 difference = x[i] + (q << 2) - x[j];
+            Word sum = x[i] + x[j];
+            Word difference = x[i] + (q << 2) - x[j];
             /* both were products one stage ago where the bit before is set */
-            x[i] = back > 0 && (pair >> (back - 1)) & 1 ? sum : less_once(sum, q << 2);
-            x[j] = shoup_lazy(difference, w.x, w.y, q);
+            x[i] = back > 0 && (pair >> (back - 1)) & 1 ? sum : word_less_once(sum, q << 2);
+            x[j] = word_multiply(difference, w, q);
         }
     }
 }
@@ -121,16 +146,20 @@ DEVICE void inverse_butterflies(
 /* Stages `stages` - 1 down to 0, where the transform ends, each word times a constant s: [0, 4q) to [0, q). `scale` has
    s and its quotient, then s times the root of stage 0 and its quotient. */
 DEVICE void last_butterflies(
-    u64* x, u32 stages, GLOBAL const u64x2* roots, GLOBAL const u64* RESTRICT scale, u64 q
+    Word* x, u32 stages, GLOBAL const u64x2* roots, GLOBAL const u64* RESTRICT scale, Word q
 ) {
     u32 far = 1u << (stages - 1);
     inverse_butterflies(x, stages, stages - 1, 0, 1, roots, q);
-    u64 plain = scale[0], plain_quotient = scale[1], turned = scale[2], turned_quotient = scale[3];
+    u64x2 plain, turned;
+    plain.x = scale[0];
+    plain.y = scale[1];
+    turned.x = scale[2];
+    turned.y = scale[3];
     UNROLL for (u32 i = 0; i < far; i++) {
-        u64 sum = x[i] + x[i + far];
-        u64 difference = x[i] + (q << 2) - x[i + far];
-        x[i] = shoup(sum, plain, plain_quotient, q);
-        x[i + far] = shoup(difference, turned, turned_quotient, q);
+        Word sum = x[i] + x[i + far];
+        Word difference = x[i] + (q << 2) - x[i + far];
+        x[i] = word_less_once(word_multiply(sum, plain, q), q);
+        x[i + far] = word_less_once(word_multiply(difference, turned, q), q);
     }
 }
 
@@ -146,17 +175,17 @@ DEVICE u32 group_start(u32 u, u32 stride_log, u32 stages) {
 }
 
 /* The bits of `start` from stride_log to stride_log + stages - 1 are zero, so that PLACE goes by summands. */
-DEVICE void load_tile(u64* x, LOCAL const u64* tile, u32 start, u32 stride_log, u32 stages) {
-    LOCAL const u64* from = tile + PLACE(start);
+DEVICE void load_tile(Word* x, LOCAL const Word* tile, u32 start, u32 stride_log, u32 stages) {
+    LOCAL const Word* from = tile + PLACE(start);
     UNROLL for (u32 j = 0; j < 1u << stages; j++) x[j] = from[PLACE(j << stride_log)];
 }
 
-DEVICE void store_tile(LOCAL u64* tile, const u64* x, u32 start, u32 stride_log, u32 stages) {
-    LOCAL u64* to = tile + PLACE(start);
+DEVICE void store_tile(LOCAL Word* tile, const Word* x, u32 start, u32 stride_log, u32 stages) {
+    LOCAL Word* to = tile + PLACE(start);
     UNROLL for (u32 j = 0; j < 1u << stages; j++) to[PLACE(j << stride_log)] = x[j];
 }
 
-DEVICE void store_memory(GLOBAL u64* RESTRICT to, const u64* x, u32 apart_log, u32 stages) {
+DEVICE void store_memory(GLOBAL u64* RESTRICT to, const Word* x, u32 apart_log, u32 stages) {
     UNROLL for (u32 j = 0; j < 1u << stages; j++) to[j << apart_log] = x[j];
 }
 
@@ -167,19 +196,19 @@ DEVICE u32 column_place(u32 tile_index, u32 word) {
 
 /* One group of stages of a tile of rows, from a source (g = 0) or local memory, to local memory. */
 DEVICE void forward_rows_step(
-    LOCAL u64* tile, u32 g, Source source, u32 tile_index, Prime p, GLOBAL const u64x2* roots
+    LOCAL Word* tile, u32 g, Source source, u32 tile_index, Prime p, GLOBAL const u64x2* roots
 ) {
     u32 first = ROW_CUT(g), stages = ROW_CUT(g + 1) - first, stride_log = ROWS_LOG - first - stages;
     u32 node = ((1u << COLUMNS_LOG) + (tile_index << (TILE_LOG - ROWS_LOG))) << first;
     for (u32 u = THREAD_ID; u < TILE >> stages; u += BLOCK) {
-        u64 x[RADIX];
+        Word x[RADIX];
         u32 start = group_start(u, stride_log, stages);
         if (g == 0)
             load_source(x, stages, source, (tile_index << TILE_LOG) + start, stride_log, p);
         else
             load_tile(x, tile, start, stride_log, stages);
         u32 bound = (g | COLUMNS_LOG) == 0 ? 4 : 8;
-        forward_butterflies(x, stages, bound, COLUMNS_LOG + first, node + group_outer(u, stride_log), roots, p.q);
+        forward_butterflies(x, stages, bound, COLUMNS_LOG + first, node + group_outer(u, stride_log), roots, (Word)p.q);
         store_tile(tile, x, start, stride_log, stages);
     }
     BARRIER();
@@ -188,7 +217,7 @@ DEVICE void forward_rows_step(
 /* The rows of a tile, from a source in [0, 4q) where there are no columns, else [0, 8q), to local memory, [0, 8q): word i
    of the tile at PLACE(i). Ends with a barrier, and wants one before local memory is written again. */
 DEVICE void forward_rows(
-    LOCAL u64* tile, Source source, u32 tile_index, Prime p, GLOBAL const u64x2* roots
+    LOCAL Word* tile, Source source, u32 tile_index, Prime p, GLOBAL const u64x2* roots
 ) {
     forward_rows_step(tile, 0, source, tile_index, p, roots);
     if (ROW_GROUPS > 1) forward_rows_step(tile, 1, source, tile_index, p, roots);
@@ -198,13 +227,13 @@ DEVICE void forward_rows(
 
 /* Backwards from local memory to local memory, or (g = 0) to `out`, the polynomial. */
 DEVICE void inverse_rows_step(
-    LOCAL u64* tile, u32 g, GLOBAL u64* RESTRICT out, u32 tile_index, GLOBAL const u64* RESTRICT scale, u64 q,
+    LOCAL Word* tile, u32 g, GLOBAL u64* RESTRICT out, u32 tile_index, GLOBAL const u64* RESTRICT scale, Word q,
     GLOBAL const u64x2* roots
 ) {
     u32 first = ROW_CUT(g), stages = ROW_CUT(g + 1) - first, stride_log = ROWS_LOG - first - stages;
     u32 node = ((1u << COLUMNS_LOG) + (tile_index << (TILE_LOG - ROWS_LOG))) << first;
     for (u32 u = THREAD_ID; u < TILE >> stages; u += BLOCK) {
-        u64 x[RADIX];
+        Word x[RADIX];
         u32 start = group_start(u, stride_log, stages);
         load_tile(x, tile, start, stride_log, stages);
         if ((g | COLUMNS_LOG) == 0)
@@ -222,7 +251,7 @@ DEVICE void inverse_rows_step(
 /* The rows of a tile in local memory, [0, 4q), after a barrier, to `out`: [0, 4q), or where there are no columns scaled
    and canonical. Ends with a barrier. */
 DEVICE void inverse_rows(
-    LOCAL u64* tile, GLOBAL u64* RESTRICT out, u32 tile_index, GLOBAL const u64* RESTRICT scale, u64 q,
+    LOCAL Word* tile, GLOBAL u64* RESTRICT out, u32 tile_index, GLOBAL const u64* RESTRICT scale, Word q,
     GLOBAL const u64x2* roots
 ) {
     if (ROW_GROUPS > 3) inverse_rows_step(tile, 3, out, tile_index, scale, q, roots);
@@ -234,12 +263,12 @@ DEVICE void inverse_rows(
 #if COLUMNS_LOG > 0
 /* One group of stages of a tile of columns: the first from a source, the last to `out`. */
 DEVICE void forward_columns_step(
-    LOCAL u64* tile, u32 g, GLOBAL u64* RESTRICT out, Source source, u32 tile_index, Prime p,
+    LOCAL Word* tile, u32 g, GLOBAL u64* RESTRICT out, Source source, u32 tile_index, Prime p,
     GLOBAL const u64x2* roots
 ) {
     u32 first = COLUMN_CUT(g), stages = COLUMN_CUT(g + 1) - first, stride_log = TILE_LOG - first - stages;
     for (u32 u = THREAD_ID; u < TILE >> stages; u += BLOCK) {
-        u64 x[RADIX];
+        Word x[RADIX];
         u32 start = group_start(u, stride_log, stages), place = column_place(tile_index, start);
         u32 apart_log = stride_log - WIDTH_LOG + ROWS_LOG;
         if (g == 0)
@@ -247,7 +276,7 @@ DEVICE void forward_columns_step(
         else
             load_tile(x, tile, start, stride_log, stages);
         u32 node = (1u << first) + group_outer(u, stride_log);
-        forward_butterflies(x, stages, g == 0 ? 4 : 8, first, node, roots, p.q);
+        forward_butterflies(x, stages, g == 0 ? 4 : 8, first, node, roots, (Word)p.q);
         if (g == COLUMN_GROUPS - 1) {
             store_memory(out + place, x, apart_log, stages);
         } else
@@ -258,7 +287,7 @@ DEVICE void forward_columns_step(
 
 /* The columns of a tile, from a source in [0, 4q) to `out`, the polynomial, [0, 8q). Ends with a barrier. */
 DEVICE void forward_columns(
-    LOCAL u64* tile, GLOBAL u64* RESTRICT out, Source source, u32 tile_index, Prime p,
+    LOCAL Word* tile, GLOBAL u64* RESTRICT out, Source source, u32 tile_index, Prime p,
     GLOBAL const u64x2* roots
 ) {
     forward_columns_step(tile, 0, out, source, tile_index, p, roots);
@@ -267,17 +296,17 @@ DEVICE void forward_columns(
 }
 
 DEVICE void inverse_columns_step(
-    LOCAL u64* tile, u32 g, GLOBAL u64* data, u32 tile_index, GLOBAL const u64* RESTRICT scale, u64 q,
+    LOCAL Word* tile, u32 g, GLOBAL u64* data, u32 tile_index, GLOBAL const u64* RESTRICT scale, Word q,
     GLOBAL const u64x2* roots
 ) {
     u32 first = COLUMN_CUT(g), stages = COLUMN_CUT(g + 1) - first, stride_log = TILE_LOG - first - stages;
     for (u32 u = THREAD_ID; u < TILE >> stages; u += BLOCK) {
-        u64 x[RADIX];
+        Word x[RADIX];
         u32 start = group_start(u, stride_log, stages), place = column_place(tile_index, start);
         u32 apart_log = stride_log - WIDTH_LOG + ROWS_LOG;
         if (g == COLUMN_GROUPS - 1) {
             GLOBAL const u64* from = data + place;
-            UNROLL for (u32 j = 0; j < 1u << stages; j++) x[j] = from[j << apart_log];
+            UNROLL for (u32 j = 0; j < 1u << stages; j++) x[j] = (Word)from[j << apart_log];
         } else
             load_tile(x, tile, start, stride_log, stages);
         if (g == 0) {
@@ -293,7 +322,7 @@ DEVICE void inverse_columns_step(
 
 /* The columns of a tile of `data`, the polynomial, in place: [0, 4q) to canonical, scaled. Ends with a barrier. */
 DEVICE void inverse_columns(
-    LOCAL u64* tile, GLOBAL u64* data, u32 tile_index, GLOBAL const u64* RESTRICT scale, u64 q,
+    LOCAL Word* tile, GLOBAL u64* data, u32 tile_index, GLOBAL const u64* RESTRICT scale, Word q,
     GLOBAL const u64x2* roots
 ) {
     if (COLUMN_GROUPS > 2) inverse_columns_step(tile, 2, data, tile_index, scale, q, roots);
@@ -311,10 +340,10 @@ typedef struct {
     u32 position, tile, begin, end; /* polynomials begin … end - 1 */
 } Share;
 
-DEVICE Share share_of(u32 size, u32 together) {
+DEVICE Share share_of(u32 start, u32 size, u32 together) {
     u32 shares = (size + together - 1) / together, share = BLOCK_ID % shares, rest = BLOCK_ID / shares;
     Share s;
-    s.position = rest / TILES;
+    s.position = start + rest / TILES;
     s.tile = rest % TILES;
     s.begin = share * together;
     s.end = s.begin + together < size ? s.begin + together : size;

@@ -33,17 +33,21 @@ DEVICE Source plain_source(GLOBAL const u64* rows) {
 }
 
 /* 2^stages words from `place` on, 2^apart_log apart. */
-DEVICE void load_source(u64* x, u32 stages, Source s, u32 place, u32 apart_log, Prime p) {
+DEVICE void load_source(Word* x, u32 stages, Source s, u32 place, u32 apart_log, Prime p) {
     GLOBAL const u64* RESTRICT rows = s.rows + place;
-    if (s.mode == SOURCE_PLAIN || s.mode == SOURCE_WORD || s.mode == SOURCE_CENTRED) {
-        UNROLL for (u32 j = 0; j < 1u << stages; j++) x[j] = rows[j << apart_log];
-        if (s.mode == SOURCE_WORD) {
-            UNROLL for (u32 j = 0; j < 1u << stages; j++) x[j] = reduce_word_lazy(x[j], p);
-        }
-        if (s.mode == SOURCE_CENTRED) {
-            u64 limit = s.weights[1], other = s.matrix[1];
-            UNROLL for (u32 j = 0; j < 1u << stages; j++)
-                x[j] = reduce_word_lazy(x[j], p) + (x[j] > limit ? other : 0);
+    if (s.mode == SOURCE_PLAIN) {
+        UNROLL for (u32 j = 0; j < 1u << stages; j++) x[j] = (Word)rows[j << apart_log];
+        return;
+    }
+    if (s.mode == SOURCE_WORD) {
+        UNROLL for (u32 j = 0; j < 1u << stages; j++) x[j] = (Word)reduce_word_lazy(rows[j << apart_log], p);
+        return;
+    }
+    if (s.mode == SOURCE_CENTRED) {
+        u64 limit = s.weights[1], other = s.matrix[1];
+        UNROLL for (u32 j = 0; j < 1u << stages; j++) {
+            u64 y = rows[j << apart_log];
+            x[j] = (Word)(reduce_word_lazy(y, p) + (y > limit ? other : 0));
         }
         return;
     }
@@ -72,7 +76,7 @@ DEVICE void load_source(u64* x, u32 stages, Source s, u32 place, u32 apart_log, 
         }
         UNROLL for (u32 j = 0; j < together; j++) {
             if (exact) sum[j] = wide_multiply_add(sum[j], fixed[j] >> 56, s.matrix[s.count]);
-            x[begin + j] = wide_reduce_lazy(sum[j], p);
+            x[begin + j] = (Word)wide_reduce_lazy(sum[j], p);
         }
     }
 }

@@ -1,17 +1,18 @@
 /* Changes of basis with their transforms: digits raised to more primes (mod-up), and division by primes (mod-down).
 
    Digit j of a run covers positions start + j*digit … of a basis, `digit` of them or what is left before `stop`. Where a
-   target prime is one of its own ("own" rows), it is the residue there, transformed already. */
+   target prime is one of its own ("own" rows), it is the residue there, transformed already. A launch raises to the
+   primes target … target + targets - 1. */
 #include "ntt.h"
 
 typedef struct {
     u32 number, position, begin, count; /* of the digit; of the target prime; of the digit's primes */
 } Digit;
 
-DEVICE Digit digit_of(u32 row, u32 width, u32 start, u32 digit, u32 stop) {
+DEVICE Digit digit_of(u32 row, u32 target, u32 targets, u32 start, u32 digit, u32 stop) {
     Digit d;
-    d.number = row / width;
-    d.position = row % width;
+    d.number = row / targets;
+    d.position = target + row % targets;
     d.begin = start + d.number * digit;
     d.count = stop - d.begin < digit ? stop - d.begin : digit;
     return d;
@@ -22,7 +23,7 @@ DEVICE u32 is_own(Digit d) {
 }
 
 /* A tile of `forward_rows`, canonical. Ends with a barrier. */
-DEVICE void store_rows(GLOBAL u64* place, LOCAL const u64* tile, u64 q) {
+DEVICE void store_rows(GLOBAL u64* place, LOCAL const Word* tile, u64 q) {
     UNROLL for (u32 i = THREAD_ID; i < TILE; i += BLOCK) place[i] = settle_8q(tile[PLACE(i)], q);
     BARRIER();
 }
@@ -40,16 +41,16 @@ KERNEL(raise)(
     GLOBAL const u64* RESTRICT matrix, GLOBAL const u64* RESTRICT weights, GLOBAL const u64* RESTRICT primes,
     GLOBAL const u64* roots, u32 first, u32 turn, u32 second, u32 mode, u32 start, u32 digit, u32 stop, u32 own,
     u32 matrix_step, u32 rows_width, u32 values_width, u32 out_digits, u32 out_first, u32 width, u32 base,
-    u32 values_base, u32 size, u32 together
+    u32 values_base, u32 target, u32 targets, u32 size, u32 together
 ) {
-    LOCAL_ARRAY u64 tile[TILE_WORDS];
-    Share s = share_of(size, together);
-    Digit d = digit_of(s.position, width, start, digit, stop);
+    LOCAL_ARRAY Word tile[TILE_WORDS];
+    Share s = share_of(0, size, together);
+    Digit d = digit_of(s.position, target, targets, start, digit, stop);
     Prime p = prime_at(primes, d.position);
     Source source;
     source.mode = mode;
     source.count = d.count;
-    source.matrix = matrix + (u64)s.position * matrix_step;
+    source.matrix = matrix + (u64)(d.number * width + d.position) * matrix_step;
     source.weights = weights;
     u32 end = own && is_own(d) ? s.begin : s.end;
     for (u32 b = s.begin; b < end; b++) {
@@ -78,11 +79,11 @@ KERNEL(raise)(
 KERNEL(raise_rows)(
     GLOBAL u64* out, GLOBAL const u64* RESTRICT values, GLOBAL const u64* RESTRICT primes, GLOBAL const u64* roots,
     u32 first, u32 turn, u32 second, u32 start, u32 digit, u32 stop, u32 values_width, u32 out_digits, u32 out_first,
-    u32 width, u32 base, u32 values_base, u32 size, u32 together
+    u32 width, u32 base, u32 values_base, u32 target, u32 targets, u32 size, u32 together
 ) {
-    LOCAL_ARRAY u64 tile[TILE_WORDS];
-    Share s = share_of(size, together);
-    Digit d = digit_of(s.position, width, start, digit, stop);
+    LOCAL_ARRAY Word tile[TILE_WORDS];
+    Share s = share_of(0, size, together);
+    Digit d = digit_of(s.position, target, targets, start, digit, stop);
     Prime p = prime_at(primes, d.position);
     u64 at = s.tile << TILE_LOG;
     u32 end = is_own(d) ? s.begin : s.end;
@@ -114,10 +115,10 @@ KERNEL(divide)(
     GLOBAL const u64* RESTRICT matrix, GLOBAL const u64* RESTRICT weights, GLOBAL const u64* RESTRICT factors,
     GLOBAL const u64* RESTRICT plus, GLOBAL const u64* RESTRICT others, GLOBAL const u64* RESTRICT primes,
     GLOBAL const u64* roots, u32 first, u32 turn, u32 second, u32 mode, u32 count, u32 matrix_step, u32 rows_width,
-    u32 a_width, u32 plus_width, u32 components, u32 some, u32 width, u32 base, u32 size, u32 together
+    u32 a_width, u32 plus_width, u32 components, u32 some, u32 width, u32 base, u32 start, u32 size, u32 together
 ) {
-    LOCAL_ARRAY u64 tile[TILE_WORDS];
-    Share s = share_of(size, together);
+    LOCAL_ARRAY Word tile[TILE_WORDS];
+    Share s = share_of(start, size, together);
     Prime p = prime_at(primes, s.position);
     u64 at = s.tile << TILE_LOG, q = p.q;
     for (u32 b = s.begin; b < s.end; b++) {
@@ -172,7 +173,7 @@ KERNEL(divide_coefficients)(
         source.rows = ROW(rows, b, rows_width, rows_at);
         source.matrix = matrix + (u64)position * matrix_step;
         source.weights = weights;
-        u64 r[1];
+        Word r[1];
         load_source(r, 0, source, place, 0, p);
         u64 x = ROW(a, base + b, a_width, position)[place];
         ROW(out, base + b, width, position)[place] = divided(x, r[0], factors + 2 * position, p.q);

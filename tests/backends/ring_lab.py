@@ -48,8 +48,18 @@ def basis_named(name: str, ring_degree: int) -> RnsBasis:
     return RnsBasis(ring_degree, tuple(moduli))
 
 
-# below and above 2^50 the CPU takes different arithmetic; 2^61 is the limit; primes of one size differ by little
-NAMES = ("50-", "61-", "30+40+40", "50-+51+50-+51", "61-+61-+60", "60+40+40+60", "20+61-+45+50-+52+33")
+# below and above 2^50 the CPU takes different arithmetic, devices below 2^29; 2^61 is the limit; primes of one size
+# differ by little
+NAMES = (
+    "50-",
+    "61-",
+    "29-+20+29-",
+    "29-+61-+20+30",
+    "50-+51+50-+51",
+    "61-+61-+60",
+    "60+40+40+60",
+    "20+61-+45+50-+52+33",
+)
 TWO = "50-+61-"
 
 
