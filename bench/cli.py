@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hecore.bench import machine
 from hecore.bench.ckks_plan import PEER, CkksPlan
 from hecore.bench.plan import KEY_BITS, PEERS, SCALES, Plan
 from hecore.bench.results import SECURE_KEY_BITS, Results, load
-from hecore.errors import HecoreError
+from hecore.errors import HecoreError, ParameterError
 
 RESULTS = Path(__file__).resolve().parent / "results"
-COMMANDS = ("all", "paillier", "ckks", "ntt", "report", "dudect", "memory")
+COMMANDS = ("all", "paillier", "ckks", "ntt", "gpu", "report", "dudect", "memory")
 LEAKAGE_SAMPLES = 20_000
 
 
@@ -64,6 +65,15 @@ def _parser() -> argparse.ArgumentParser:
         run.add_argument("--peers", nargs="*", default=[PEER], choices=[PEER], metavar="PEER", help="default: all")
         _output(run)
         run.set_defaults(command=_ckks, suite=["ntt"] if name == "ntt" else [], parameters=[])
+
+    device = commands.add_parser("gpu", help="prove a device against the reference, then measure it")
+    device.add_argument("--device", default="cuda", help="hecore's backend (default: cuda)")
+    device.add_argument("--budget", type=float, metavar="SECONDS", help="for all of it (default: 540; quick: 60)")
+    device.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs")
+    device.add_argument("--wheels", type=Path, metavar="FOLDER", help="of missing packages (default: .whl)")
+    device.add_argument("--output", type=Path, help="JSON file (default: bench/results/gpu-DEVICE-DATE-COMMIT.json)")
+    device.add_argument("--project", action="store_true", help="measure nothing: what instruction counts promise")
+    device.set_defaults(command=_gpu)
 
     report = commands.add_parser("report", help="tables and plot of a finished run")
     report.add_argument("file", type=Path)
@@ -151,10 +161,31 @@ def _ckks(options: argparse.Namespace) -> int:
     return _finish(replace(results, quantities=ckks_quantities.measure(plan)), options.output)
 
 
+def _gpu(options: argparse.Namespace) -> int:
+    from hecore.bench import gpu_wheels
+
+    without = gpu_wheels.provide(options.wheels or gpu_wheels.FOLDER)
+    if options.project:
+        from hecore.bench import gpu_project
+
+        print(gpu_project.markdown())
+        return 0
+    from hecore.bench import gpu_plan, gpu_report, gpu_run
+
+    for name in without:
+        _say(f"{name} is not installed: the reference's answers take longer")
+    plan = gpu_plan.planned(options.device, options.budget, quick=options.quick)
+    path = options.output or _path(f"gpu-{options.device}", machine.describe())
+    results = gpu_run.run(plan, path, _say)
+    print(gpu_report.terminal(results))
+    print(f"written to {path}")
+    return 1 if results.all_failures or not results.complete else 0
+
+
 def _finish(results: Results, output: Path | None) -> int:
     from hecore.bench import report
 
-    path = output or _default_path(results)
+    path = output or _path(results.scheme, results.machine)
     results.save(path)
     print(report.terminal(results))
     print(f"written to {path}")
@@ -162,8 +193,10 @@ def _finish(results: Results, output: Path | None) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from hecore.bench import report
+    from hecore.bench import gpu_results, report
 
+    if gpu_results.is_gpu(options.file):
+        return _gpu_report(options)
     results = load(options.file)
     if options.plot:
         from hecore.bench import plot
@@ -173,6 +206,16 @@ def _report(options: argparse.Namespace) -> int:
         report.update_readme(options.readme, results, options.plot)
     print(report.markdown(results) if options.markdown else report.terminal(results))
     return 1 if results.all_failures else 0
+
+
+def _gpu_report(options: argparse.Namespace) -> int:
+    from hecore.bench import gpu_report, gpu_results
+
+    if options.plot or options.readme:
+        raise ParameterError("cannot draw or publish a device's run: print it with --markdown")
+    results = gpu_results.load(options.file)
+    print(gpu_report.markdown(results) if options.markdown else gpu_report.terminal(results))
+    return 1 if results.all_failures or not results.complete else 0
 
 
 def _with_leakage(results: Results, samples: int, key_bits: int, device: str) -> Results:
@@ -205,6 +248,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _default_path(results: Results) -> Path:
-    date = str(results.machine["date"]).replace(" UTC", "").replace("-", "").replace(" ", "-").replace(":", "")
-    return RESULTS / f"{results.scheme}-{date}-{results.machine['commit'] or 'no-commit'}.json"
+def _path(what: str, described: Mapping[str, Any]) -> Path:
+    """Where a run's results go if nobody says."""
+    date = str(described["date"]).replace(" UTC", "").replace("-", "").replace(" ", "-").replace(":", "")
+    return RESULTS / f"{what}-{date}-{described['commit'] or 'no-commit'}.json"

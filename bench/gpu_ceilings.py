@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hecore.bench.gpu_results import MEMORY, WIDE, Ceiling
+from hecore.bench.gpu_results import DOUBLE, MEMORY, WIDE, Ceiling
 from hecore.errors import BackendError, DeviceMemoryError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ ARITHMETIC = (
     (WIDE, "ceiling", "multiply_add_wide"),
     ("32-bit multiply-add", "ceiling", "multiply_add_narrow"),
     ("64-bit multiply-high and add", "ceiling", "multiply_high"),
-    ("double-precision multiply-add", "ceiling_fp64", "double_multiply_add"),
+    (DOUBLE, "ceiling_fp64", "double_multiply_add"),
 )
 
 

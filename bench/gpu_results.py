@@ -16,7 +16,10 @@ from hecore.errors import SerializationError
 KIND = "gpu"
 SCHEMA = 1
 WIDE = "wide multiply-add"
+DOUBLE = "double-precision multiply-add"
 MEMORY = "copy"
+CEILINGS = {"executed": WIDE, "useful": WIDE, "double": DOUBLE, "bytes": MEMORY}
+"""What each count of `Work` is divided by."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,13 @@ class Work:
 
     `executed`: the 32-by-32-bit multiply-adds that the kernels issue. `useful`: those that the same modular products
     need by plain operand scanning with full 32-bit digits modulo the full modulus. Where a radix below 2^32 is used the
-    second is smaller, where arithmetic is saved (squares, five half products) larger. `bytes`: device memory read and
-    written, each pass over the data counted once. 0 where nobody counted.
+    second is smaller, where arithmetic is saved (squares, five half products) larger. `double`: double-precision
+    operations. `bytes`: device memory read and written, each pass over the data counted once. 0 where nobody counted.
     """
 
     executed: float = 0.0
     useful: float = 0.0
+    double: float = 0.0
     bytes: float = 0.0
 
 
@@ -123,17 +127,18 @@ class GpuResults:
     failures: tuple[str, ...] = ()
     complete: bool = False
 
-    def row(self, operation: str, size: str) -> GpuRow | None:
-        return next((r for r in self.rows if r.operation == operation and r.size == size), None)
+    def named(self, name: str) -> GpuRow | None:
+        """The row of that name, if it was measured and holds."""
+        return next((row for row in self.rows if row.name == name and row.good), None)
 
     def ceiling(self, name: str) -> float | None:
         """The best of all measurements of that name."""
         return max((c.rate for c in self.ceilings if c.name == name and c.rate), default=None)
 
     def share(self, row: GpuRow, count: str) -> float | None:
-        """Of the measured ceiling, by `executed` or `useful` multiply-adds or by `bytes`."""
+        """Of the measured ceiling, by a count of `Work`."""
         work = getattr(row.work, count) if row.work else 0
-        ceiling = self.ceiling(MEMORY if count == "bytes" else WIDE)
+        ceiling = self.ceiling(CEILINGS[count])
         return row.rate * work / ceiling if row.rate and work and ceiling else None
 
     @property
@@ -146,7 +151,7 @@ class GpuResults:
         document = {"kind": KIND, "schema": SCHEMA, **asdict(self)}
         for row, record in zip(self.rows, document["rows"], strict=True):
             record["rate"], record["per_joule"], record["times_cpu"] = row.rate, row.per_joule, row.times_cpu
-            for count in ("executed", "useful", "bytes"):
+            for count in CEILINGS:
                 record[f"share_{count}"] = self.share(row, count)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")

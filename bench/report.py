@@ -24,28 +24,28 @@ def summary(row: Row) -> str:
         return "FAILED: " + "; ".join(row.failures)
     if row.ours is None:
         return "; ".join(row.absent.values())
-    ratios = ", ".join(f"{_number(row.ratio(r.name))}× {r.name}" for r in row.rivals)
-    floor = f"; {_percent(row.efficiency())} of peak" if row.efficiency() is not None else ""
+    ratios = ", ".join(f"{number(row.ratio(r.name))}× {r.name}" for r in row.rivals)
+    floor = f"; {percent(row.efficiency())} of peak" if row.efficiency() is not None else ""
     return f"{rate(row.ours)} {row.item}s/s" + (f"; {ratios}" if ratios else "") + floor
 
 
 def rate(timing: Timing) -> str:
     """Items a second of the median round, three digits."""
-    return _scaled(1 / timing.median)
+    return scaled(1 / timing.median)
 
 
 def each(timing: Timing) -> str:
     """Time an item of the median round, three digits, in the unit that suits it."""
-    return _time(timing.median)
+    return duration(timing.median)
 
 
 def markdown(results: Results) -> str:
     """Machine, targets, rows."""
     parts = [
         "\n".join(_machine_lines(results)),
-        _markdown_table(*_target_table(results)),
-        _markdown_table(*_row_table(results)),
-        _markdown_table(*_quantity_table(results)),
+        markdown_table(*_target_table(results)),
+        markdown_table(*_row_table(results)),
+        markdown_table(*_quantity_table(results)),
         "\n".join(_notes(results)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -55,9 +55,9 @@ def terminal(results: Results) -> str:
     """The same for a fixed-width terminal."""
     parts = [
         "\n".join(_machine_lines(results)),
-        _plain_table(*_row_table(results)),
-        _plain_table(*_quantity_table(results)),
-        _plain_table(*_target_table(results)),
+        plain_table(*_row_table(results)),
+        plain_table(*_quantity_table(results)),
+        plain_table(*_target_table(results)),
         "\n".join(_notes(results)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -93,9 +93,9 @@ def _published(readme: Path, results: Results, picture: Path | None) -> str:
     rows = replace(results, rows=tuple(row for row in results.rows if scheme.is_published(row)))
     parts = [
         f"![{scheme.title} beside the peers]({link})" if picture else "",
-        _markdown_table(*_peer_table(rows)),
-        _markdown_table(*_quantity_table(rows)),
-        _markdown_table(*_target_table(rows)),
+        markdown_table(*_peer_table(rows)),
+        markdown_table(*_quantity_table(rows)),
+        markdown_table(*_target_table(rows)),
         "\n".join(_machine_lines(rows)),
         "\n".join(_notes(rows)),
     ]
@@ -139,10 +139,10 @@ def _row_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
             body.append([row.operation, size, "FAILED" if row.failures else MISSING, *[""] * (len(header) - 3)])
             continue
         cells = [row.operation, size, rate(row.ours), each(row.ours)]
-        cells += [_number(row.ratio(name)) for name in peers]
+        cells += [number(row.ratio(name)) for name in peers]
         inner = [r.name for r in row.rivals if r.name.startswith(OURS)]
-        beside = ", ".join(f"{_number(row.ratio(name))} {name.removeprefix(OURS).strip()}" for name in inner)
-        cells += [beside or MISSING] * bool(own) + [_percent(row.efficiency(KINDS[text])) for text in kinds]
+        beside = ", ".join(f"{number(row.ratio(name))} {name.removeprefix(OURS).strip()}" for name in inner)
+        cells += [beside or MISSING] * bool(own) + [percent(row.efficiency(KINDS[text])) for text in kinds]
         body.append(cells)
     return header, body
 
@@ -158,8 +158,8 @@ def _peer_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]:
         beside = [row.rival(name) for name in rivals]
         if row.ours is None or not any(beside):
             continue
-        cells = [f"{shown(r)} ({_number(row.ratio(r.name))}×)" if r else MISSING for r in beside]
-        body.append([scheme.label(row), shown(row.ours), *cells, _percent(row.efficiency())])
+        cells = [f"{shown(r)} ({number(row.ratio(r.name))}×)" if r else MISSING for r in beside]
+        body.append([scheme.label(row), shown(row.ours), *cells, percent(row.efficiency())])
     return header, body
 
 
@@ -175,7 +175,7 @@ def _quantity_row(quantity: Quantity, rivals: Sequence[str]) -> Sequence[str]:
         return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
 
     cells = [
-        f"{show(quantity.rivals[name])} ({_number(quantity.share(name))}×)" if name in quantity.rivals else MISSING
+        f"{show(quantity.rivals[name])} ({number(quantity.share(name))}×)" if name in quantity.rivals else MISSING
         for name in rivals
     ]
     return [quantity.name, quantity.size, quantity.unit, show(quantity.ours), *cells]
@@ -190,8 +190,8 @@ def _target_table(results: Results) -> tuple[Sequence[str], list[Sequence[str]]]
 def _target_row(verdict: Verdict) -> Sequence[str]:
     target = verdict.target
     bound = f"{'≤' if target.at_most else '≥'} {target.bound:g}{target.unit}"
-    measured = MISSING if verdict.value is None else f"{_number(verdict.value)}{target.unit}"
-    words = {None: "not measured", True: "reached", False: f"missed ({_number(_share(verdict))} of it)"}
+    measured = MISSING if verdict.value is None else f"{number(verdict.value)}{target.unit}"
+    words = {None: "not measured", True: "reached", False: f"missed ({number(_share(verdict))} of it)"}
     return target.text, bound, measured, words[verdict.reached]
 
 
@@ -219,12 +219,14 @@ def _notes(results: Results) -> list[str]:
     return notes
 
 
-def _markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Empty where there are no rows."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *body)) if body else ""
 
 
-def _plain_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def plain_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Empty where there are no rows."""
     if not body:
         return ""
     widths = [max(len(row[i]) for row in (header, *body)) for i in range(len(header))]
@@ -237,7 +239,7 @@ def _plain_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Three digits; two of what is below a tenth."""
     if value is None:
         return MISSING
@@ -246,19 +248,22 @@ def _number(value: float | None) -> str:
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A share."""
     return MISSING if value is None else f"{100 * value:.1f} %"
 
 
-def _scaled(value: float) -> str:
-    for factor, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+def scaled(value: float) -> str:
+    """Three digits and a letter for thousands and more."""
+    for factor, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= 0.9995 * factor:
-            return _number(value / factor) + letter
-    return _number(value)
+            return number(value / factor) + letter
+    return number(value)
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Three digits, in the unit that suits."""
     for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if seconds >= 0.9995 * factor:
-            return f"{_number(seconds / factor)} {unit}"
-    return f"{_number(seconds / 1e-9)} ns"
+            return f"{number(seconds / factor)} {unit}"
+    return f"{number(seconds / 1e-9)} ns"

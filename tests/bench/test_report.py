@@ -152,7 +152,7 @@ def test_report_of_a_file_that_is_no_result(tmp_path: Path, capsys: pytest.Captu
     [(9.994, "9.99"), (9.9999, "10.0"), (99.97, "100"), (0.5, "0.50"), (1234, "1234"), (0.0023, "0.0023"), (None, "–")],
 )
 def test_three_digits(value: float | None, text: str) -> None:
-    assert report._number(value) == text
+    assert report.number(value) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(1e-6, "1.00 M"), (2.5e-9, "400 M"), (1 / 92, "92.0"), (1e-3, "1.00 k")])

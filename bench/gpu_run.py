@@ -1,0 +1,181 @@
+"""A whole run on one device: self-test, exactness, ceilings, rows; each finding is on disk as soon as it is there."""
+
+from __future__ import annotations
+
+import faulthandler
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hecore.backends import registry
+from hecore.bench import gpu_ceilings, gpu_checks, gpu_exact, gpu_machine, gpu_suites, gpu_workers
+from hecore.bench.gpu_device import Clock, CompileLog
+from hecore.bench.gpu_inputs import fresh_seed
+from hecore.bench.gpu_plan import EXACT_SHARE, EXACT_SHARE_QUICK, Budget, GpuPlan
+from hecore.bench.gpu_report import summary
+from hecore.bench.gpu_results import GpuResults, GpuRow, Recorder
+from hecore.bench.gpu_rows import Bench, Job, unavailable
+from hecore.errors import BackendError, DeviceLostError, SelfTestError
+
+if TYPE_CHECKING:
+    from hecore.backends.ring_protocol import Backend
+
+_GRACE = 90.0  # seconds beyond the budget after which a device that never answers is given up
+
+
+def run(plan: GpuPlan, path: Path, say: Callable[[str], None], backend: Backend | None = None) -> GpuResults:
+    """Everything that the budget allows. `backend`: measure this one, not the registry's of the plan's name.
+
+    Raises BackendUnavailableError where there is none; a device that fails later is a failure in the results.
+    """
+    budget = Budget(plan.budget)
+    with gpu_workers.started() as workers, _ended_when_hanging(plan.budget + _GRACE):
+        baselines = {key: workers.baseline(*key) for key in gpu_suites.baselines(quick=plan.quick)}
+        log = CompileLog()
+        machine = gpu_machine.describe(plan.device)
+        results = GpuResults(machine=machine, plan=asdict(plan), seed=fresh_seed())
+        recorder = Recorder(results, path, say)
+        say(f"seed {results.seed}; {plan.budget:g} s")
+        session = _Session(plan, budget, recorder, log, workers, baselines)
+        try:
+            session.run(backend)
+        except DeviceLostError as error:
+            session.lost(error)
+        return recorder.results
+
+
+class _Session:
+    """The stages, in their order."""
+
+    def __init__(
+        self,
+        plan: GpuPlan,
+        budget: Budget,
+        recorder: Recorder,
+        log: CompileLog,
+        workers: gpu_workers.Workers,
+        baselines: dict[tuple[int, int], Future[float]],
+    ) -> None:
+        self.plan = plan
+        self.budget = budget
+        self.recorder = recorder
+        self.log = log
+        self.workers = workers
+        self.baselines = baselines
+        self.pending: list[Job] = []
+
+    def run(self, backend: Backend | None) -> None:
+        with self._stage("self-test"):
+            backend = self._opened(backend)
+        card = gpu_machine.card_of(getattr(backend, "_device", None))
+        clock = Clock(backend)
+        machine = {**self.recorder.results.machine, "device": backend.device, "card": card.state() if card else {}}
+        self.recorder.update(machine=machine, clock=clock.name)
+        with self.log.attached(backend):
+            with self._stage("exactness"):
+                self._exact(backend)
+            with self._stage("ceilings"):
+                self._ceilings(backend, clock)
+            with self._stage("rows"):
+                self._rows(Bench(backend, clock, card, self.plan.row_seconds, self.budget))
+            with self._stage("ceilings again"):  # warm by then, and the clock may be another
+                self._ceilings(backend, clock)
+        card_after = {"card_after": card.state()} if card else {}
+        self.recorder.update(
+            compiled=tuple(self.log.entries), machine={**self.recorder.results.machine, **card_after}, complete=True
+        )
+
+    def lost(self, error: DeviceLostError) -> None:
+        """Nothing more can be measured: what was left has no row but a reason."""
+        rows = tuple(unavailable(job, "the device was lost before") for job in self.pending)
+        self.recorder.update(
+            failures=(*self.recorder.results.failures, f"device lost: {error}"),
+            rows=(*self.recorder.results.rows, *rows),
+            compiled=tuple(self.log.entries),
+        )
+
+    def _opened(self, backend: Backend | None) -> Backend:
+        """The backend after its self-test. One that fails it is looked at all the same, to learn where it is wrong."""
+        opened = registry._create(registry._find(self.plan.device)) if backend is None else backend
+        try:
+            with self.log.attached(opened), registry.use(opened):
+                self.recorder.update(self_test="passed")
+        except SelfTestError as error:
+            self.recorder.update(self_test=str(error), failures=(str(error),))
+        self.recorder.say(f"self-test on {opened.device}: {self.recorder.results.self_test}")
+        return opened
+
+    def _exact(self, backend: Backend) -> None:
+        problems = gpu_exact.QUICK if self.plan.quick else gpu_exact.FULL
+        share = EXACT_SHARE_QUICK if self.plan.quick else EXACT_SHARE
+        until = share * self.plan.budget
+        gpu_checks.compare(backend, problems, self.workers, self.recorder, self.budget, until)
+
+    def _ceilings(self, backend: Backend, clock: Clock) -> None:
+        for ceiling in gpu_ceilings.measured(backend, clock, self.plan.ceiling_seconds):
+            self.recorder.append(ceilings=ceiling)
+            shown = ceiling.reason if ceiling.rate is None else f"{ceiling.rate:.4g} {ceiling.unit}"
+            self.recorder.say(f"ceiling  {ceiling.name}: {shown}")
+            if not self.budget.allows():
+                break
+
+    def _rows(self, bench: Bench) -> None:
+        self.pending = list(gpu_suites.jobs(bench.backend, self.recorder.results.seed, quick=self.plan.quick))
+        while self.pending:
+            job = self.pending[0]
+            if not self.budget.allows():
+                self._enter(unavailable(job, "no time was left"))
+            else:
+                row = bench.row(job)
+                self._enter(self._beside(job, row))
+                if row.failure and (why := bench.usable()):
+                    raise DeviceLostError(why)
+
+    def _enter(self, row: GpuRow) -> None:
+        self.pending.pop(0)
+        self.recorder.append(rows=row)
+        self.recorder.say(f"{self.budget.left:5.0f} s left  {row.name}: {summary(self.recorder.results, row)}")
+
+    def _beside(self, job: Job, row: GpuRow) -> GpuRow:
+        """With the CPU's figure, if there is to be one."""
+        if job.baseline is None or not row.good:
+            return row
+        try:
+            return replace(row, cpu_seconds=self.baselines[job.baseline].result(timeout=self.budget.left))
+        except Exception as error:  # noqa: BLE001  # the row holds without it, and says why it is not there
+            return replace(row, note=f"{row.note} No CPU figure: {type(error).__name__}: {error}".strip())
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        """Its seconds are kept; what the device refuses is a failure of the run."""
+        start = time.monotonic()
+        try:
+            yield
+        except DeviceLostError:
+            raise
+        except BackendError as error:
+            if name == "self-test":  # no backend, nothing to go on with
+                raise
+            self.recorder.update(failures=(*self.recorder.results.failures, f"{name}: {error}"))
+        finally:
+            stages = {**self.recorder.results.stages, name: time.monotonic() - start}
+            self.recorder.update(stages=stages, compiled=tuple(self.log.entries))
+
+
+@contextmanager
+def _ended_when_hanging(seconds: float) -> Iterator[None]:
+    """A kernel that never ends cannot be interrupted: the process is, with its stacks printed."""
+    stderr = sys.__stderr__
+    if stderr is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
