@@ -5,7 +5,13 @@
 #include "ntt.h"
 
 #define WORDS ((TILE + BLOCK - 1) / BLOCK)
-#define SUM_FOLD 16 /* digits in [0, 2q) times keys, between two reductions: 2^4 * 2^123, and room for what was before */
+#define SUM_FOLD 16 /* digits in [0, 2q) times keys, between two reductions: 2^4 * 2^123, and room for one term before */
+
+/* The sums of both components, the key's words `step` apart; 0 where there is one component, whose sum is made twice. */
+DEVICE void add_products(Wide* left, Wide* right, u64 x, GLOBAL const u64* RESTRICT factor, u64 step) {
+    *left = wide_multiply_add(*left, x, factor[0]);
+    *right = wide_multiply_add(*right, x, factor[step]);
+}
 
 /* The last pass of digits 0 … digits - 1 over `width` primes, and out[base + b, c] = sum over j of digit j * key[c, j] for
    components c < components <= 2: out (…, out_components, width, N) from out_first on, key (components, digits, width, N).
@@ -21,39 +27,41 @@ KERNEL(accumulate)(
     LOCAL_ARRAY Word tile[TILE_WORDS];
     Share s = share_of(start, size, 1);
     Prime p = prime_at(primes, s.position);
-    u64 at = s.tile << TILE_LOG, four = p.q << 2, two = p.q << 1, step = ((u64)digits * width) << DEGREE_LOG;
+    u64 at = s.tile << TILE_LOG, step = components > 1 ? ((u64)digits * width) << DEGREE_LOG : 0;
+    u32 own = s.position < values_width ? s.position / digit : digits; /* the digit that has this prime, or none */
     Wide left[WORDS], right[WORDS];
     UNROLL for (u32 i = 0; i < WORDS; i++) left[i] = right[i] = wide_zero();
-    for (u32 j = 0; j < digits; j++) {
-        u32 begin = j * digit, count = values_width - begin < digit ? values_width - begin : digit;
-        u32 own = s.position >= begin && s.position < begin + count;
-        if (own) {
-            GLOBAL const u64* RESTRICT from = ROW(values, base + s.begin, values_width, s.position) + at;
-            UNROLL for (u32 i = THREAD_ID; i < TILE; i += BLOCK) tile[PLACE(i)] = (Word)from[i];
-            BARRIER();
-        } else {
-            Source source;
-#if COLUMNS_LOG > 0
-            source = plain_source(ROW(rows, (u64)s.begin * digits + j, width, s.position));
-#else
-            source.mode = mode;
-            source.count = count;
-            source.rows = ROW(rows, s.begin, values_width, begin);
-            source.matrix = matrix + ((u64)j * width + s.position) * digit;
-            source.weights = matrix;
-#endif
-            forward_rows(tile, source, s.tile, p, roots_of(roots, first, turn, second, s.position, j));
+    if (own < digits) {
+        GLOBAL const u64* RESTRICT from = ROW(values, base + s.begin, values_width, s.position) + at;
+        GLOBAL const u64* RESTRICT factor = ROW(key, own, width, s.position) + at;
+        UNROLL for (u32 i = 0; i < WORDS; i++) {
+            u32 word = THREAD_ID + i * BLOCK;
+            if (word < TILE) add_products(&left[i], &right[i], from[word], factor + word, step);
         }
+    }
+    u32 others = digits - (own < digits);
+    for (u32 k = 0; k < others; k++) {
+        u32 j = k + (k >= own), begin = j * digit;
+        Source source;
+#if COLUMNS_LOG > 0
+        source = plain_source(ROW(rows, (u64)s.begin * digits + j, width, s.position));
+#else
+        source.mode = mode;
+        source.count = values_width - begin < digit ? values_width - begin : digit;
+        source.rows = ROW(rows, s.begin, values_width, begin);
+        source.matrix = matrix + ((u64)j * width + s.position) * digit;
+        source.weights = matrix;
+#endif
+        forward_rows(tile, source, s.tile, p, roots_of(roots, first, turn, second, s.position, j));
         GLOBAL const u64* RESTRICT factor = ROW(key, j, width, s.position) + at;
         UNROLL for (u32 i = 0; i < WORDS; i++) {
             u32 word = THREAD_ID + i * BLOCK;
             if (word < TILE) {
-                u64 x = less_once(less_once(tile[PLACE(word)], four), two);
-                left[i] = wide_multiply_add(left[i], x, factor[word]);
-                if (components > 1) right[i] = wide_multiply_add(right[i], x, factor[step + word]);
+                u64 x = less_once(less_once(tile[PLACE(word)], p.q << 2), p.q << 1);
+                add_products(&left[i], &right[i], x, factor + word, step);
             }
         }
-        if (j % SUM_FOLD == SUM_FOLD - 1) {
+        if (k % SUM_FOLD == SUM_FOLD - 1) {
             UNROLL for (u32 i = 0; i < WORDS; i++) {
                 left[i] = wide_fold(left[i], p);
                 right[i] = wide_fold(right[i], p);
