@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,16 @@ class Geometry:
         }
 
 
+class RowShape(Protocol):
+    """What plans need to know of a modulus."""
+
+    @property
+    def geometry(self) -> Geometry: ...
+
+    @property
+    def row_bytes(self) -> int: ...
+
+
 def geometries(facts: DeviceFacts) -> list[Geometry]:
     """All shapes on this device, the shortest first.
 
@@ -94,6 +104,11 @@ def _block(block: int, lanes: int, digits: int) -> int:
     while block > lanes and 4 * (3 * (block // lanes) * (lanes * digits | 1) + 2 * lanes * digits) > _LOCAL_BYTES:
         block //= 2
     return block
+
+
+def chunks(shape: Geometry, bits: int) -> int:
+    """How many chunks of W digits `import_rows` reads of integers below 2**bits."""
+    return max(1, -(-bits // shape.bits))
 
 
 def geometry_for(root: Modulus, shapes: list[Geometry]) -> Geometry:
@@ -161,8 +176,7 @@ class Context:
         return self._digits([low, high])
 
     def chunks(self, bits: int) -> int:
-        """How many chunks of W digits `import_rows` reads of integers below 2**bits."""
-        return max(1, -(-bits // self.geometry.bits))
+        return chunks(self.geometry, bits)
 
     def _digits(self, values: list[int]) -> NDArray[np.uint32]:
         radix, width = self.geometry.radix, self.geometry.width

@@ -16,7 +16,7 @@ from hecore.errors import NotInvertibleError
 
 if TYPE_CHECKING:
     from hecore.backends.device import Buffer
-    from hecore.backends.kernel_context import Context, CrtConstants
+    from hecore.backends.kernel_context import Context, CrtConstants, RowShape
     from hecore.backends.protocol import Limbs
 
     Exponents = tuple[Buffer, int, bool]
@@ -31,7 +31,7 @@ TABLE_BYTES = 64 << 20  # the largest table where nobody says more
 WINDOWS = range(1, 9)
 
 
-def power_window(context: Context, bits: int, *, whole: bool) -> int:
+def power_window(context: RowShape, bits: int, *, whole: bool) -> int:
     """The window that costs least, in products: filling a table, and per digit squarings, a product, reading."""
     read = READ_COST / context.geometry.width
 
@@ -42,7 +42,7 @@ def power_window(context: Context, bits: int, *, whole: bool) -> int:
     return min(WINDOWS, key=cost)
 
 
-def table_window(context: Context, bits: int, memory_budget: int | None) -> int:
+def table_window(context: RowShape, bits: int, memory_budget: int | None) -> int:
     """The window of the fixed-base table that costs least a power and fits the budget; 1 where none fits.
 
     A digit costs a product and the reading of all its entries. A larger budget never makes a smaller table: it chooses

@@ -22,7 +22,7 @@
 DEVICE void add_row(u64* acc, const u32* x, u32 digit, u32 new_column) {
     UNROLL for (u32 j = 0; j < DIGITS - 1; j++) MULTIPLY_ADD(acc[j], x[j], digit);
     if (new_column)
-        acc[DIGITS - 1] = (u64)x[DIGITS - 1] * digit;
+        acc[DIGITS - 1] = MULTIPLY(x[DIGITS - 1], digit);
     else
         MULTIPLY_ADD(acc[DIGITS - 1], x[DIGITS - 1], digit);
 }

@@ -31,6 +31,7 @@ DEVICE void multiply_add(u64 &acc, u32 a, u32 b) {
     asm("mad.lo.cc.u32 %0, %2, %3, %0;\n\tmadc.hi.u32 %1, %2, %3, %1;" : "+r"(low), "+r"(high) : "r"(a), "r"(b));
     acc = (u64)high << 32 | low;
 }
+#define MULTIPLY(a, b) ((u64)(a) * (b))
 #define MULTIPLY_ADD(acc, a, b) multiply_add(acc, a, b)
 #define DOUBLE_BITS(x) ((u64)__double_as_longlong(x))
 #define ATOMIC_INCREMENT(pointer) atomicAdd(pointer, 1u)

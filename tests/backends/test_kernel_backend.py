@@ -20,6 +20,7 @@ from hecore.backends.kernel_rows import FLOOR
 from hecore.backends.protocol import ExponentArray
 from hecore.errors import BackendError, DeviceMemoryError, NotInvertibleError, ParameterError
 from tests.backends.conftest import Lab, crt_of, fixed
+from tests.backends.operations import multi_exps, operations, products
 from tests.backends.watched_device import WatchedBackend
 
 if TYPE_CHECKING:
@@ -38,13 +39,6 @@ def backend() -> WatchedBackend:
 @pytest.fixture(scope="module")
 def lab(backend: WatchedBackend) -> Lab:
     return Lab(backend)
-
-
-def products(rows: list[int], exponents: list[int], modulus: Modulus) -> int:
-    value = 1
-    for x, e in zip(rows, exponents, strict=True):
-        value = value * powmod(x, e, modulus.value) % modulus.value
-    return value
 
 
 def everything(lab: Lab) -> None:
@@ -73,18 +67,6 @@ def everything(lab: Lab) -> None:
     lab.same_ints(backend.decode(a_p, a_q, CRT), messages)
 
 
-def multi_exps(lab: Lab, m: int, k: int, bits: int) -> None:
-    bases = lab.units(N2, k)
-    scalars = lab.exponents(bits, m * k)
-    rows = [scalars[i * k : (i + 1) * k] for i in range(m)]
-    signed = [[-x if (i + j) % 3 == 0 else x for j, x in enumerate(row)] for i, row in enumerate(rows)]
-    expected = [products(bases, row, N2) for row in signed]
-    a, magnitudes, signs = lab.up(bases, N2), lab.magnitudes(signed, k, bits), lab.signs(signed, k)
-    for constant_time in (False, True):
-        result = lab.backend.multi_exp(a, magnitudes, signs, bits, constant_time=constant_time)
-        lab.same(result, expected, N2, (m,))
-
-
 # -- memory ---------------------------------------------------------------------------------------------------
 
 
@@ -93,7 +75,7 @@ def test_a_small_budget_means_many_stretches() -> None:
     everything(Lab(backend))
     powers = [threads for kernel, threads in backend.watched.launches if kernel == "power"]
     assert max(powers) == FLOOR
-    multi_exps(Lab(backend), 7, 100, 20)
+    multi_exps(Lab(backend), N2, 7, 100, 20)
 
 
 def test_refused_memory_means_shorter_stretches(backend: WatchedBackend, lab: Lab) -> None:
@@ -105,10 +87,10 @@ def test_refused_memory_means_shorter_stretches(backend: WatchedBackend, lab: La
     assert FLOOR <= max(powers) < COUNT
     for m, k, bits in ((9, 100, 20), (5, 300, 40)):
         before = len(backend.watched.launches)
-        multi_exps(lab, m, k, bits)
+        multi_exps(lab, N2, m, k, bits)
         usual = len(backend.watched.launches) - before
         with backend.watched.refusing(110000):
-            multi_exps(lab, m, k, bits)
+            multi_exps(lab, N2, m, k, bits)
         assert len(backend.watched.launches) - before > 2 * usual
 
 
@@ -289,13 +271,13 @@ def test_long_rows_leave_carries_in_rounds(backend: WatchedBackend, lab: Lab, mo
 
 
 SHAPES = [replace(shape, block=1) for shape in geometries(DeviceFacts("opencl", "", "", 1, 64, 1, 1, 1))]
-SELDOM = {(True, 20), (True, 57), (True, 228), *((False, digits) for digits in (4, 20, 57, 114, 228))}
+OFTEN = {*((False, digits) for digits in (12, 38, 75, 152, 304)), *((True, digits) for digits in (12, 38, 75))}
 
 
 @pytest.mark.parametrize(
     ("shape", "square"),
-    [  # some are compiled for no other test, in seconds each
-        pytest.param(shape, square, marks=pytest.mark.slow if (square, shape.digits) in SELDOM else ())
+    [  # what the contract suite compiles, too; each takes seconds
+        pytest.param(shape, square, marks=() if (square, shape.digits) in OFTEN else pytest.mark.slow)
         for square in (False, True)
         for shape in SHAPES
     ],
@@ -328,25 +310,3 @@ def test_a_modulus_takes_the_shortest_shape_that_holds_it(lanes: int, serial: bo
         assert shape.block % shape.lanes == 0
         assert 3 * shape.width**2 // shape.width * ((1 << shape.radix) + 512) ** 2 + (1 << 39) < 1 << 64
         assert 4 * 3 * shape.integers * (shape.width | 1) < 48 << 10  # slots in local memory
-
-
-def operations(lab: Lab, modulus: Modulus) -> None:
-    """Each kernel of `integer` and `segments` that the kind of modulus has."""
-    backend, m = lab.backend, modulus.value
-    x, y, u = lab.values(modulus, 11), lab.values(modulus, 11, "b"), lab.units(modulus, 5)
-    a, b, e = lab.up(x, modulus), lab.up(y, modulus), lab.exponents(11, 11)
-    lab.same(backend.mod_mul(a, b), [i * j % m for i, j in zip(x, y, strict=True)], modulus, (11,))
-    powers = [powmod(i, j, m) for i, j in zip(x, e, strict=True)]
-    for operation in (backend.mod_exp, backend.mod_exp_vartime):
-        lab.same(operation(a, lab.own(e, 11)), powers, modulus, (11,))
-    table = backend.fixed_base_table(u[4], modulus, 11)
-    lab.same(backend.fixed_base_exp(table, lab.own(e, 11)), [powmod(u[4], j, m) for j in e], modulus, (11,))
-    labels = [i % 3 for i in range(11)]
-    runs = [products(x, [int(s == t) for s in labels], modulus) for t in range(3)]
-    lab.same(backend.segment_product(a, np.array(labels), 3), runs, modulus, (3,))
-    lab.same(backend.batch_invert(lab.up(u, modulus)), [pow(i, -1, m) for i in u], modulus, (5,))
-    root = modulus.square_of
-    if root is not None:
-        messages = lab.values(root, 11)
-        expected = [(1 + i * root.value) * j % m for i, j in zip(messages, x, strict=True)]
-        lab.same(backend.encode(limbs_from_ints(messages, root.limbs), modulus, a), expected, modulus, (11,))

@@ -40,23 +40,30 @@ def text_of(program: str) -> str:
     return device._expanded(f"{program}.c", set())
 
 
-class HostProgram:
+def compiled(source: Path, library: Path, text: str, kernels: Signatures, options: Sequence[str]) -> str:
+    """Makes a library of a text without a prelude; returns what the compiler complains of."""
+    assert COMPILER is not None, "these tests need g++"
+    prelude = f'#line 1 "prelude_host.h"\n{(HERE / "prelude_host.h").read_text()}'
+    source.write_text(prelude + text + "".join(_launcher(kernel, kernels[kernel]) for kernel in kernels))
+    command = [COMPILER, *OPTIONS, *options, "-o", str(library), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr
+
+
+class HostLibrary:
     """A compiled text. Runs block after block on this thread; one run at a time in a process."""
 
-    def __init__(self, folder: Path, name: str, text: str, kernels: Signatures, defines: Mapping[str, int]) -> None:
-        assert COMPILER is not None
-        self.block = defines["BLOCK"]
+    def __init__(self, library: Path, kernels: Signatures, block: int) -> None:
+        self.block = block
         self._kernels = kernels
-        prelude = f'#line 1 "prelude_host.h"\n{(HERE / "prelude_host.h").read_text()}'
-        source, library = folder / f"{name}.cpp", folder / f"{name}.so"
-        source.write_text(prelude + text + "".join(_launcher(kernel, kernels[kernel]) for kernel in kernels))
-        options = [f"-D{key}={value}" for key, value in defines.items()]
-        done = subprocess.run(
-            [COMPILER, *OPTIONS, *options, "-o", library, source], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
         self._library = ctypes.CDLL(str(library))
         self._library.host_message.restype = ctypes.c_char_p
+        self._library.host_wide.restype = ctypes.c_uint64
+
+    @property
+    def wide(self) -> int:
+        """How many wide multiply-adds it has run."""
+        return int(self._library.host_wide())
 
     def launch(self, kernel: str, threads: int, *arguments: Array | int | None, backwards: bool = False) -> None:
         """At least `threads` threads of a kernel, in whole blocks. Raises DivergedError."""
@@ -64,6 +71,17 @@ class HostProgram:
         function = getattr(self._library, f"launch_{kernel}")
         if function(ctypes.c_uint32(-(-threads // self.block)), ctypes.c_int(backwards), *values):
             raise DivergedError(self._library.host_message().decode())
+
+
+class HostProgram(HostLibrary):
+    """A text that is compiled in a folder."""
+
+    def __init__(self, folder: Path, name: str, text: str, kernels: Signatures, defines: Mapping[str, int]) -> None:
+        library = folder / f"{name}.so"
+        options = [f"-D{key}={value}" for key, value in defines.items()]
+        errors = compiled(folder / f"{name}.cpp", library, text, kernels, options)
+        assert not errors, errors
+        super().__init__(library, kernels, defines["BLOCK"])
 
 
 def _argument(kind: str, value: Array | int | None) -> ctypes._SimpleCData[int] | ctypes.c_void_p:

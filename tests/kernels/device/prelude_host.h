@@ -38,6 +38,7 @@ static jmp_buf scheduler;
 static u32 block_id, thread_id;
 static void (*body)(void);
 static char message[256];
+static u64 wide; /* multiply-adds of 32 by 32 into 64 bits since the program was loaded */
 
 static inline u64 meet(Meeting meeting, const char *file, u32 line, u64 value, u32 lane) {
     Fiber *self = &fibers[thread_id];
@@ -137,6 +138,7 @@ static int run(void (*kernel)(void), u32 blocks, bool backwards) {
 } // namespace host
 
 extern "C" const char *host_message(void) { return host::message; }
+extern "C" u64 host_wide(void) { return host::wide; }
 
 #define KERNEL(name) static void name
 #define DEVICE static inline
@@ -154,7 +156,8 @@ extern "C" const char *host_message(void) { return host::message; }
 
 typedef struct alignas(16) { u64 x, y; } u64x2;
 #define MUL_HIGH(a, b) ((u64)(((unsigned __int128)(u64)(a) * (u64)(b)) >> 64))
-#define MULTIPLY_ADD(acc, a, b) ((acc) += (u64)(a) * (b))
+#define MULTIPLY(a, b) (host::wide++, (u64)(a) * (b)) /* counted: what they cost is what a product costs */
+#define MULTIPLY_ADD(acc, a, b) (host::wide++, (acc) += (u64)(a) * (b))
 #define ATOMIC_INCREMENT(pointer) ((*(pointer))++)
 
 #if LANES == 1
