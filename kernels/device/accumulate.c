@@ -41,11 +41,12 @@ KERNEL(accumulate)(
     }
     u32 others = digits - (own < digits);
     for (u32 k = 0; k < others; k++) {
-        u32 j = k + (k >= own), begin = j * digit;
+        u32 j = k + (k >= own);
         Source source;
 #if COLUMNS_LOG > 0
         source = plain_source(ROW(rows, (u64)s.begin * digits + j, width, s.position));
 #else
+        u32 begin = j * digit;
         source.mode = mode;
         source.count = values_width - begin < digit ? values_width - begin : digit;
         source.rows = ROW(rows, s.begin, values_width, begin);

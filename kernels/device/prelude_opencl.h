@@ -11,7 +11,9 @@ typedef long i64;
 typedef ulong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 
 #define KERNEL(name) __kernel __attribute__((reqd_work_group_size(BLOCK, 1, 1))) void name
-#if BLOCK == 1 /* nobody to wait for: functions that stay calls compile in half the time, and run nearly as fast */
+#if BLOCK == 1 && !defined(DEGREE_LOG)
+/* nobody to wait for: functions that stay calls compile in half the time, and run nearly as fast; PoCL 3 does not survive
+ * those of transforms */
 #define DEVICE static __attribute__((noinline))
 #else /* PoCL loses barriers of functions that stay calls */
 #define DEVICE static inline __attribute__((always_inline))
@@ -26,7 +28,11 @@ typedef ulong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 
 #define BLOCK_ID ((u32)get_group_id(0))
 #define THREAD_ID ((u32)get_local_id(0))
+#if BLOCK == 1
+#define BARRIER()
+#else
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+#endif
 #define LANE_BARRIER() /* the lanes of one integer see each other's local memory: one lane has nothing to wait for */
 #define ORDER()
 
