@@ -47,9 +47,9 @@ def window_digits(limbs: Limbs, bits: int, window: int) -> NDArray[np.uint64]:
     return out
 
 
-def pad_columns(digits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Last axis up to a multiple of LANES, with zeros."""
-    short = -digits.shape[-1] % LANES
+def pad_columns(digits: NDArray[np.uint64], multiple: int = LANES) -> NDArray[np.uint64]:
+    """Last axis up to a multiple, with zeros."""
+    short = -digits.shape[-1] % multiple
     return np.ascontiguousarray(np.pad(digits, [(0, 0)] * (digits.ndim - 1) + [(0, short)]))
 
 
@@ -262,7 +262,10 @@ class Engine:
         return self._digit_major(context, rows)
 
     def _digit_major(self, context: Context, rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """(entries, windows, words) rows -> flat (windows, digits, entries), in logarithmic form modulo a square."""
+        """(entries, windows, words) rows -> flat (windows, digits, entries), in logarithmic form modulo a square.
+
+        Digits of large tables become words (`lookup`).
+        """
         entries, windows, words = rows.shape
         length = context.length
         out = empty_vectors(-(-windows * context.digits * entries // LANES))[: windows * context.digits * entries]
@@ -272,6 +275,10 @@ class Engine:
             logs = self.single_logarithms(context, rows.reshape(-1, words))
             digits = window_digits(logs, DIGIT_BITS * length, DIGIT_BITS)
             table[:, length:] = digits.reshape(length, entries, windows).transpose(2, 0, 1)
+        if entries >= lookup.WORDS_FROM:
+            for window in table:
+                pieces = window.view("<u2").reshape(context.digits, entries, lookup.PIECES)
+                window[:] = np.ascontiguousarray(pieces.transpose(0, 2, 1)).view(np.uint64).reshape(window.shape)
         return out
 
     def split_rows(self, context: Context, rows: Rows) -> tuple[Context, Rows, Rows]:
@@ -306,7 +313,7 @@ class Engine:
         extra = power.fixed_base_vectors(context.length)
         shape = (context.constants, context.length, context.kind)
         if spread == 1:
-            index = pad_columns(digits)
+            index = pad_columns(digits, LANES * lookup.GROUPS)  # a read of words is always for so many
             arguments = (out, table, 1 << window, index, power.walk_groups(context.length), *shape)
             step = lookup.GROUPS
             self._run(power.fixed_base, count, context.length, *arguments, extra=extra, step=step)

@@ -34,8 +34,8 @@ from hecore.kernels.cpu.elements import (
     square_element,
     zero,
 )
+from hecore.kernels.cpu.lookup import FEW, WORDS_FROM, read_powers_whole, read_table, read_table_eight, read_table_four
 from hecore.kernels.cpu.lookup import GROUPS as SHARED_READS
-from hecore.kernels.cpu.lookup import read_powers_whole, read_table, read_table_four
 from hecore.kernels.cpu.vector import (
     LANES,
     add,
@@ -140,12 +140,15 @@ def fixed_base_vectors(length: int) -> int:
 
 @inner
 def read_window(destination, step, table, entries, digits, index, count):
-    """Entries for `count` <= SHARED_READS lane groups, `step` bytes apart."""
-    if count == SHARED_READS:
-        read_table_four(destination, step, table, entries, digits, index)
-    else:
-        for i in range(count):
-            read_table(destination + i * step, table, entries, digits, index + i * V)
+    """Entries for `count` <= SHARED_READS lane groups, `step` bytes apart; of words for all of these."""
+    if entries >= WORDS_FROM:
+        read_table_eight(destination, step, table, entries, digits, index)
+        return
+    whole = count // FEW * FEW
+    for i in range(0, whole, FEW):
+        read_table_four(destination + i * step, step, table, entries, digits, index + i * V)
+    for i in range(whole, count):
+        read_table(destination + i * step, table, entries, digits, index + i * V)
 
 
 @inner
@@ -182,10 +185,11 @@ def absorb_first(x, t, c, length, kind):
 
 @kernel
 def fixed_base(out, table, entries, index, walk, context, length, kind, first, last, scratch):
-    """base**e for window digits `index` (windows, columns), columns a multiple of LANES, least significant first.
+    """base**e for window digits `index` (windows, columns), least significant first; columns a multiple of LANES, and
+    of a shared read's where the table is one of words.
 
-    `table` is flat (windows, digits, entries). `walk` lane groups take the windows in turn, four to a read: modulo a
-    square two windows at a time, of which the first stands alone where their number is odd.
+    `table` is flat (windows, digits, entries). `walk` lane groups take the windows in turn, SHARED_READS to a read:
+    modulo a square two windows at a time, of which the first stands alone where their number is odd.
     """
     base = scratch.ctypes.data
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)

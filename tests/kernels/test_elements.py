@@ -21,6 +21,8 @@ from tests.kernels.conftest import GARBAGE, Lab, chunks, columns, compiled, digi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 
 def components(values: Sequence[int], other: Sequence[int], length: int) -> Any:
     """x0 and x1 of every lane as one element."""
@@ -304,32 +306,48 @@ def every_index(entries: int) -> list[list[int]]:
     return [[(i + 3 * k) % entries for k in range(LANES)] for i in range(entries)]
 
 
+def as_words(table: NDArray[np.uint64], digits: int, entries: int) -> None:
+    """A table (digits, entries) as `lookup` wants it where it is large: word after word of 16 bits."""
+    if entries >= lookup.WORDS_FROM:
+        used = table[: digits * entries]
+        words = used.reshape(digits, entries, 1) >> np.array([0, 16, 32, 48], dtype=np.uint64)
+        used[:] = np.ascontiguousarray(words.transpose(0, 2, 1).astype("<u2")).reshape(-1).view(np.uint64)
+
+
 @pytest.mark.parametrize("entries", [16, 32, 64, 128, 256])
 def test_read_table(entries: int) -> None:
     """Digit-major (digits, entries), shared by all lanes."""
     size = 6
     table = empty_vectors(-(-size * entries // LANES))
     table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7)
-    rows = table[: size * entries].reshape(size, entries)
+    rows = table[: size * entries].reshape(size, entries).copy()
+    as_words(table, size, entries)
     for index in every_index(entries):
         out, at = garbage(size), pack(index, 1)
         compiled("read_table")(out.ctypes.data, table.ctypes.data, entries, size, at.ctypes.data)
         assert np.array_equal(out.reshape(size, LANES), rows[:, index])
 
 
-@pytest.mark.parametrize("entries", [16, 32, 64, 128, 256])
-def test_read_table_four(entries: int) -> None:
-    """`GROUPS` lane groups; what lies between their results stays."""
-    size, groups = 4, lookup.GROUPS
+@pytest.mark.parametrize(
+    ("name", "groups", "entries"),
+    [
+        *(("read_table_four", lookup.FEW, n) for n in (16, 32, 64)),
+        *(("read_table_eight", lookup.GROUPS, n) for n in (128, 256)),
+    ],
+)
+def test_read_table_for_several_groups(name: str, groups: int, entries: int) -> None:
+    """What lies between their results stays."""
+    size = 4
     table = empty_vectors(-(-size * entries // LANES))
     table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7)
-    rows = table[: size * entries].reshape(size, entries)
+    rows = table[: size * entries].reshape(size, entries).copy()
+    as_words(table, size, entries)
     for i in range(entries):
         index = [[(i * (g + 1) + 5 * k + g) % entries for k in range(LANES)] for g in range(groups)]
         at, out = empty_vectors(groups), garbage(groups * (size + 1))
         at[:] = np.array(index, dtype=np.uint64).ravel()
         step = (size + 1) * elements.V
-        compiled("read_table_four")(out.ctypes.data, step, table.ctypes.data, entries, size, at.ctypes.data)
+        compiled(name)(out.ctypes.data, step, table.ctypes.data, entries, size, at.ctypes.data)
         for g in range(groups):
             found = out.reshape(groups, size + 1, LANES)[g]
             assert np.array_equal(found[:size], rows[:, index[g]])
