@@ -1,4 +1,4 @@
-"""The interoperability tests again, beside the oldest TenSEAL whose bytes are promised: it writes another SEAL version."""
+"""The interoperability tests again, beside the oldest TenSEAL whose bytes are promised: it holds an older SEAL."""
 
 from __future__ import annotations
 
