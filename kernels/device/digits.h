@@ -38,13 +38,6 @@
 #undef RESIDENT
 #define RESIDENT (DIGITS < 20 ? 4 : 3)
 
-/* A block of one thread has nobody to wait for: without barriers a compiler need not cut its kernels into regions. */
-#if BLOCK == 1
-#define BLOCK_BARRIER()
-#else
-#define BLOCK_BARRIER() BARRIER()
-#endif
-
 /* Which row of a buffer belongs to integer i: row i, row index[i], or row 0 for all. */
 #define OWN 0
 #define INDEXED 1
@@ -59,7 +52,7 @@
 /* Slot 0 <- W words at `offset` of each integer's row of `stride` words. Integers from `count` on repeat the last. */
 DEVICE void fetch(LOCAL u32* slots, GLOBAL const u32* rows, u32 choice, GLOBAL const u32* index, u64 stride, u64 offset,
                   u32 count) {
-    BLOCK_BARRIER();
+    BARRIER();
     ROLLED for (u32 step = 0; step < DIGITS; step += BATCH) { /* a block has INTEGERS*W = BLOCK*DIGITS words */
         u32 moved[BATCH];
         UNROLL for (u32 b = 0; b < BATCH; b++) {
@@ -76,18 +69,18 @@ DEVICE void fetch(LOCAL u32* slots, GLOBAL const u32* rows, u32 choice, GLOBAL c
             if (step + b < DIGITS) slots[integer * PITCH + word] = moved[b];
         }
     }
-    BLOCK_BARRIER();
+    BARRIER();
 }
 
 /* W words at `offset` of each integer's row of `stride` words <- slot 0; integers from `count` on have no row. */
 DEVICE void deliver(GLOBAL u32* rows, LOCAL const u32* slots, u64 stride, u64 offset, u32 count) {
-    BLOCK_BARRIER();
+    BARRIER();
     ROLLED for (u32 step = 0; step < DIGITS; step++) {
         const u32 k = step * BLOCK + THREAD_ID, integer = k / W, word = k % W;
         const u32 i = BLOCK_ID * INTEGERS + integer;
         if (i < count) rows[(u64)i * stride + offset + word] = slots[integer * PITCH + word];
     }
-    BLOCK_BARRIER();
+    BARRIER();
 }
 
 /* Registers <- this lane's digits of a slot of this integer, and back. The other lanes' view needs a barrier. */

@@ -38,7 +38,7 @@ DEVICE Group group_of(LOCAL u32* slots, LOCAL u32* held, GLOBAL const u32* modul
     Group g;
     for (u32 k = 0; k < PARTS * W; k += BLOCK)
         if (k + THREAD_ID < PARTS * W) held[k + THREAD_ID] = modulus[k + THREAD_ID];
-    BLOCK_BARRIER();
+    BARRIER();
     g.slots = slots;
     g.y0 = slots + INTEGER * PITCH;
     g.y1 = g.y0 + SQUARE * SLOT_DISTANCE;
@@ -89,7 +89,7 @@ DEVICE void turn(const Group* g, u64* acc) {
 #endif
 
 /* x <- x*y/R with y in the slots, where it stays. */
-DEVICE void multiply_element(const Group* g, u32* x) {
+LONG_DEVICE void multiply_element(const Group* g, u32* x) {
     u64 acc[COLUMNS];
     clear(acc);
     LANE_BARRIER();
@@ -105,7 +105,7 @@ DEVICE void multiply_element(const Group* g, u32* x) {
 }
 
 /* x <- x*x/R; the slots are overwritten. */
-DEVICE void square_element(const Group* g, u32* x) {
+LONG_DEVICE void square_element(const Group* g, u32* x) {
     u64 acc[COLUMNS];
     clear(acc);
     element_to_slots(g, x);
@@ -122,7 +122,7 @@ DEVICE void square_element(const Group* g, u32* x) {
 }
 
 /* x <- x/R, out of Montgomery form: components at most n and, of a square, n + 1. */
-DEVICE void reduce_element(const Group* g, u32* x) {
+LONG_DEVICE void reduce_element(const Group* g, u32* x) {
     u64 acc[COLUMNS];
     start_from(acc, x);
     LANE_BARRIER();

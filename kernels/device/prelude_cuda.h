@@ -9,6 +9,7 @@ typedef ulonglong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 #define RESIDENT 1 /* blocks that registers must leave room for on one multiprocessor; a program may say more */
 #define KERNEL(name) extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT) name
 #define DEVICE static __device__ __forceinline__
+#define LONG_DEVICE DEVICE
 #define GLOBAL
 #define LOCAL
 #define LOCAL_ARRAY __shared__

@@ -11,12 +11,11 @@ typedef long i64;
 typedef ulong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 
 #define KERNEL(name) __kernel __attribute__((reqd_work_group_size(BLOCK, 1, 1))) void name
-#if BLOCK == 1 && !defined(DEGREE_LOG)
-/* nobody to wait for: functions that stay calls compile in half the time, and run nearly as fast; PoCL 3 does not survive
- * those of transforms */
-#define DEVICE static __attribute__((noinline))
-#else /* PoCL loses barriers of functions that stay calls */
-#define DEVICE static inline __attribute__((always_inline))
+#define DEVICE static inline __attribute__((always_inline)) /* PoCL loses barriers of functions that stay calls */
+#if BLOCK == 1 /* a processor's: three long functions that stay calls halve the time to compile */
+#define LONG_DEVICE static __attribute__((noinline))
+#else
+#define LONG_DEVICE DEVICE
 #endif
 #define GLOBAL __global
 #define LOCAL __local
@@ -28,7 +27,7 @@ typedef ulong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 
 #define BLOCK_ID ((u32)get_group_id(0))
 #define THREAD_ID ((u32)get_local_id(0))
-#if BLOCK == 1
+#if BLOCK == 1 /* nobody to wait for: without barriers a compiler need not cut its kernels into regions */
 #define BARRIER()
 #else
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)

@@ -24,9 +24,9 @@ DEVICE void store_element(GLOBAL u32* rows, u64 row, const u32* x) {
 
 /* The slots of every integer of the block <- the element at the row that its first lane chose. */
 DEVICE void fetch_chosen(const Group* g, LOCAL u32* chosen, GLOBAL const u32* rows, u32 row) {
-    BLOCK_BARRIER();
+    BARRIER();
     if (LANE == 0) chosen[INTEGER] = row;
-    BLOCK_BARRIER();
+    BARRIER();
     ROLLED for (u32 step = 0; step < ELEMENT; step += BATCH) { /* as in `fetch` */
         u32 moved[BATCH];
         UNROLL for (u32 b = 0; b < BATCH; b++) {
@@ -38,7 +38,7 @@ DEVICE void fetch_chosen(const Group* g, LOCAL u32* chosen, GLOBAL const u32* ro
             if (step + b < ELEMENT) g->slots[part * SLOT_DISTANCE + integer * PITCH + word - part * W] = moved[b];
         }
     }
-    BLOCK_BARRIER();
+    BARRIER();
 }
 
 /* A run's product to the carries, as number i with its key, where `kept`; else to its bucket. */

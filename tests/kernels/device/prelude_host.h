@@ -142,6 +142,7 @@ extern "C" u64 host_wide(void) { return host::wide; }
 
 #define KERNEL(name) static void name
 #define DEVICE static inline
+#define LONG_DEVICE DEVICE
 #define GLOBAL
 #define LOCAL
 #define LOCAL_ARRAY static /* one block runs at a time */
@@ -153,6 +154,7 @@ extern "C" u64 host_wide(void) { return host::wide; }
 #define BLOCK_ID (host::block_id)
 #define THREAD_ID (host::thread_id)
 #define BARRIER() ((void)host::meet(host::ALL_THREADS, __FILE__, __LINE__, 0, 0))
+#define ORDER()
 
 typedef struct alignas(16) { u64 x, y; } u64x2;
 #define MUL_HIGH(a, b) ((u64)(((unsigned __int128)(u64)(a) * (u64)(b)) >> 64))
