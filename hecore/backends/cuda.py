@@ -1,4 +1,4 @@
-"""The CUDA backend: `Device` over CuPy, for NVIDIA cards of compute capability 7.0 and later.
+"""The CUDA backend: `Device` over CuPy, for NVIDIA cards of compute capability 7.5 and later.
 
 HECORE_CUDA chooses among several cards, by number or part of the name; `CudaBackend(device=1)` opens another one beside
 it. CuPy gives the memory pool, streams, NVRTC and the loading of modules; none of its arrays is used.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ENVIRONMENT_VARIABLE = "HECORE_CUDA"
 _BLOCK = 128
 _LANES = 32
-_OLDEST = (7, 0)  # what the prelude's shuffles need
+_OLDEST = (7, 5)  # that the compiler of CUDA 13 knows; the prelude's shuffles need 7.0
 
 T = TypeVar("T")
 
@@ -45,12 +45,12 @@ class CudaBackend(KernelBackend):
     simulated = False
 
     def __init__(self, device: int | str | None = None) -> None:
-        self._cuda = CudaDevice(device)
-        super().__init__(self._cuda)
+        self._card = CudaDevice(device)
+        super().__init__(self._card)
 
     def elapsed(self, function: Callable[[], object]) -> float:
         """Seconds that the card spent on what `function` put in the queue, by events of the card."""
-        return self._cuda.elapsed(function)
+        return self._card.elapsed(function)
 
     def record(self, function: Callable[[], T]) -> Recording[T]:
         """A CUDA graph of what `function` launches, to be launched again as one command.
@@ -59,7 +59,7 @@ class CudaBackend(KernelBackend):
         It must be the same sequence each time and must neither upload nor download. A replay reads the operands where
         they lie now and writes to the same results. Raises BackendError where it cannot be recorded.
         """
-        return self._cuda.record(function)
+        return self._card.record(function)
 
 
 class CudaBuffer:
