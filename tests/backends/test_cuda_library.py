@@ -1,7 +1,7 @@
 """The CUDA backend against CuPy itself, which needs no card to be imported and to compile.
 
-What the backend asks of CuPy is there, by name; its compiler takes the kernels' text as the backend gives it and says where
-a mistake stands; without a driver the backend says so.
+What the backend asks of CuPy is there, by name; its compiler takes the kernels' text as the backend gives it and says
+where a mistake stands; without a driver the backend says so.
 """
 
 from __future__ import annotations
