@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 WARP = 32
 MEMORY = 1 << 30
-DIALECT = "opencl"  # whose prelude is put aside
-SQUARES_ALONE = ("encode", "export_quotient")  # kernels that need SQUARE
+DIALECT = "cuda"  # whose prelude is put aside
+ABSENT = {  # kernels that a definition takes out of a program
+    "-DSQUARE=0": ("encode", "export_quotient"),
+    "-DCOLUMNS_LOG=0": ("columns_forward", "columns_inverse", "raise_rows"),
+}
 
 
 class HostBuffer:
@@ -49,6 +52,7 @@ class HostDevice:
         identity = hashlib.sha256("".join([prelude, *OPTIONS]).encode()).hexdigest()
         self.facts = DeviceFacts(DIALECT, "C++ of the host", identity, WARP, block, block, MEMORY, MEMORY)
         self.launches: list[tuple[str, int]] = []  # kernel, wide multiply-adds that each integer took
+        self.backwards = False  # the last thread of a block goes first
 
     def allocate(self, nbytes: int) -> HostBuffer:
         return HostBuffer(nbytes)
@@ -95,7 +99,7 @@ class LoadedProgram:
         assert block == self._library.block
         values = [_value(argument) for argument in arguments]
         before = self._library.wide
-        self._library.launch(kernel, blocks * block, *values)
+        self._library.launch(kernel, blocks * block, *values, backwards=self._device.backwards)
         integers = blocks * block // self._lanes
         each, rest = divmod(self._library.wide - before, integers)
         assert rest == 0
@@ -115,8 +119,8 @@ class HostBackend(KernelBackend):
 
 def _signatures(program: str, options: Sequence[str]) -> Signatures:
     """Of the kernels that a program has with these definitions."""
-    found = signatures(program)
-    return {name: found[name] for name in found if "-DSQUARE=0" not in options or name not in SQUARES_ALONE}
+    absent = {name for option in options for name in ABSENT.get(option, ())}
+    return {name: arguments for name, arguments in signatures(program).items() if name not in absent}
 
 
 def _value(argument: Argument) -> NDArray[np.uint8] | int | None:

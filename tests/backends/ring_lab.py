@@ -149,3 +149,18 @@ class RingLab:
         assert words.shape == (*shape, len(basis), basis.ring_degree)
         wrong = np.argwhere(words != expected.astype(np.uint64).reshape(words.shape))
         assert not len(wrong), f"{self.backend.device}: {len(wrong)} of {words.size} wrong, first at {wrong[0]}"
+
+
+def switched(
+    backend: Backend, basis: RnsBasis, extra: RnsBasis, digits: Sequence[tuple[int, int]], size: int = 2
+) -> list[Words]:
+    """What every change of basis that goes through transforms makes of `size` fixed polynomials."""
+    lab, whole, kept = RingLab(backend), basis.join(extra), len(basis)
+    a = lab.up(lab.words(basis, (size,)), basis)
+    key = lab.up(lab.words(whole, (2, len(digits)), "b"), whole)
+    total = backend.decompose_mul_accumulate(a, digits, extra, key)
+    results = [total, backend.decompose(a, digits, extra)]
+    results += [backend.divide_round(total, count) for count in range(1, kept)]
+    results.append(backend.divide_round(total, len(extra) + 1, plus=backend.ring_moduli(total, range(kept))))
+    results.append(backend.divide_round(backend.intt(total), len(extra)))
+    return [backend.ring_download(x) for x in results]

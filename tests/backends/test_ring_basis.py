@@ -16,6 +16,7 @@ from tests.backends.ring_lab import (
     composed,
     objects,
     split,
+    switched,
 )
 
 if TYPE_CHECKING:
@@ -246,17 +247,7 @@ def test_switching_at_the_degrees_of_the_fast_paths(lab: RingLab, degree: int) -
     if degree > 1024 and lab.backend.name == "reference":
         pytest.skip("it is what the others are held against")
     basis, extra = basis_named("60+40+50-+61-", degree), basis_named("59+28", degree)
-    whole, other = basis.join(extra), RingLab(ReferenceBackend())
     digits = [(0, 1), (1, 3), (3, 4)]
-    words, keys = lab.words(basis, (2,)), lab.words(whole, (2, 3), "b")
-    results = []
-    for one in (lab, other):
-        a, b = one.up(words, basis), one.up(keys, whole)
-        switched = one.backend.decompose_mul_accumulate(a, digits, extra, b)
-        down = [one.backend.divide_round(switched, count) for count in (1, 2, 3)]
-        down.append(one.backend.divide_round(switched, 3, plus=one.backend.ring_moduli(switched, [0, 1, 2, 3])))
-        coefficients = one.backend.divide_round(one.backend.intt(switched), 2)
-        raised = one.backend.decompose(a, digits, extra)
-        results.append([one.backend.ring_download(x) for x in (switched, *down, coefficients, raised)])
+    results = [switched(backend, basis, extra, digits) for backend in (lab.backend, ReferenceBackend())]
     for mine, theirs in zip(*results, strict=True):
         assert np.array_equal(mine, theirs)
