@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hecore.errors import ParameterError
 
-BUDGET = 540.0
+BUDGET = 480.0
 QUICK_BUDGET = 60.0
 EXACT_SHARE = 0.45  # of the whole time: by then proof must give way to rows
 EXACT_SHARE_QUICK = 0.6
@@ -17,11 +18,19 @@ LEAST = 3.0  # seconds that something new needs to be worth starting
 
 @dataclass(frozen=True)
 class GpuPlan:
-    """`quick`: small sizes, to see that all of it runs. `budget`: seconds for all of it."""
+    """`quick`: small sizes, to see that all of it runs. `budget`: seconds for all of it.
+
+    `only`: rows whose name has one of these in it; all where there are none.
+    """
 
     device: str
     budget: float
     quick: bool = False
+    only: tuple[str, ...] = ()
+
+    def wants(self, name: str) -> bool:
+        """Whether a row of that name is to be measured."""
+        return not self.only or any(part in name for part in self.only)
 
     @property
     def row_seconds(self) -> float:
@@ -52,8 +61,8 @@ class Budget:
         return self.left >= seconds
 
 
-def planned(device: str, budget: float | None, *, quick: bool) -> GpuPlan:
+def planned(device: str, budget: float | None, *, quick: bool, only: Sequence[str] = ()) -> GpuPlan:
     """With the usual budget where none is given. Raises ParameterError for one that is not positive."""
     if budget is not None and not 0 < budget < math.inf:
         raise ParameterError(f"cannot work for {budget} seconds: a positive number is needed")
-    return GpuPlan(device, budget or (QUICK_BUDGET if quick else BUDGET), quick)
+    return GpuPlan(device, budget or (QUICK_BUDGET if quick else BUDGET), quick, tuple(only))

@@ -61,9 +61,10 @@ def _shares(results: GpuResults, row: GpuRow) -> list[tuple[str, float | None]]:
 
 
 def _ceiling_table(results: GpuResults) -> Table:
-    body: list[Sequence[str]] = [
-        [c.name, c.unit, c.reason if c.rate is None else report.scaled(c.rate)] for c in results.ceilings
-    ]
+    body: list[Sequence[str]] = []
+    for ceiling in {c.name: c for c in results.ceilings}.values():
+        best = results.ceiling(ceiling.name)
+        body.append([ceiling.name, ceiling.unit, ceiling.reason if best is None else report.scaled(best)])
     return ["ceiling, measured in this run", "unit", "most"], body
 
 
@@ -75,7 +76,7 @@ def _row_table(results: GpuResults) -> Table:
         start = [row.operation, row.size, f"{row.items:,}" if row.items else report.MISSING]
         rate = row.rate
         if rate is None:
-            body.append([*start, "FAILED" if row.failure else report.MISSING, *[""] * (len(header) - 4)])
+            body += [[*start, "FAILED", *[""] * (len(header) - 4)]] if row.failure else []
             continue
         cells = [report.scaled(rate), report.duration(1 / rate)]
         cells.append(report.scaled(row.per_joule) if row.per_joule else report.MISSING)
@@ -104,13 +105,17 @@ def _end(results: GpuResults) -> str:
     lines = []
     for row in results.rows:
         moved = ", ".join(f"{name} {report.duration(seconds)}" for name, seconds in row.transfers.items())
-        notes = [row.note, f"transfers apart: {moved}" if moved else "", row.absent and f"no row: {row.absent}"]
+        notes = [row.note, f"transfers apart: {moved}" if moved else ""]
         slower = median(row.wall_seconds) / median(row.seconds) if row.good else 1.0
         notes.append(f"the host's clock says {slower:.2f} times as long" if slower > _SLOWER else "")
         said = "; ".join(filter(None, notes))
         lines += [f"{row.name}: {said}."] if said else []
+    for reason in dict.fromkeys(row.absent for row in results.rows if row.absent):
+        lines.append(f"No row, {reason}: {'; '.join(row.name for row in results.rows if row.absent == reason)}.")
     if not results.complete:
         lines.append("The run did not come to its end.")
+    elif not results.holds and not results.all_failures:
+        lines.append("Nothing was compared, or nothing measured: this proves nothing.")
     return "\n".join([*lines, *(f"FAILED: {failure}" for failure in results.all_failures)])
 
 

@@ -142,6 +142,11 @@ class GpuResults:
         return row.rate * work / ceiling if row.rate and work and ceiling else None
 
     @property
+    def holds(self) -> bool:
+        """Whether it came to its end, compared and measured something, and nothing failed."""
+        return self.complete and bool(self.checks) and any(row.good for row in self.rows) and not self.all_failures
+
+    @property
     def all_failures(self) -> tuple[str, ...]:
         checks = tuple(f"{c.operation}, {c.size}: {c.failure}" for c in self.checks if c.failure)
         return self.failures + checks + tuple(f"{r.name}: {r.failure}" for r in self.rows if r.failure)

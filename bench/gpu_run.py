@@ -25,7 +25,7 @@ from hecore.errors import BackendError, DeviceLostError, SelfTestError
 if TYPE_CHECKING:
     from hecore.backends.ring_protocol import Backend
 
-_GRACE = 90.0  # seconds beyond the budget after which a device that never answers is given up
+_GRACE = 60.0  # seconds beyond the budget after which a device that never answers is given up
 
 
 def run(plan: GpuPlan, path: Path, say: Callable[[str], None], backend: Backend | None = None) -> GpuResults:
@@ -34,6 +34,7 @@ def run(plan: GpuPlan, path: Path, say: Callable[[str], None], backend: Backend 
     Raises BackendUnavailableError where there is none; a device that fails later is a failure in the results.
     """
     budget = Budget(plan.budget)
+    opened = registry._create(registry._find(plan.device)) if backend is None else backend
     with gpu_workers.started() as workers, _ended_when_hanging(plan.budget + _GRACE):
         baselines = {key: workers.baseline(*key) for key in gpu_suites.baselines(quick=plan.quick)}
         log = CompileLog()
@@ -43,7 +44,7 @@ def run(plan: GpuPlan, path: Path, say: Callable[[str], None], backend: Backend 
         say(f"seed {results.seed}; {plan.budget:g} s")
         session = _Session(plan, budget, recorder, log, workers, baselines)
         try:
-            session.run(backend)
+            session.run(opened)
         except DeviceLostError as error:
             session.lost(error)
         return recorder.results
@@ -69,9 +70,9 @@ class _Session:
         self.baselines = baselines
         self.pending: list[Job] = []
 
-    def run(self, backend: Backend | None) -> None:
+    def run(self, backend: Backend) -> None:
         with self._stage("self-test"):
-            backend = self._opened(backend)
+            self._test(backend)
         card = gpu_machine.card_of(getattr(backend, "_device", None))
         clock = Clock(backend)
         machine = {**self.recorder.results.machine, "device": backend.device, "card": card.state() if card else {}}
@@ -99,16 +100,14 @@ class _Session:
             compiled=tuple(self.log.entries),
         )
 
-    def _opened(self, backend: Backend | None) -> Backend:
-        """The backend after its self-test. One that fails it is looked at all the same, to learn where it is wrong."""
-        opened = registry._create(registry._find(self.plan.device)) if backend is None else backend
+    def _test(self, backend: Backend) -> None:
+        """A backend that fails its self-test is looked at all the same, to learn where it is wrong."""
         try:
-            with self.log.attached(opened), registry.use(opened):
+            with self.log.attached(backend), registry.use(backend):
                 self.recorder.update(self_test="passed")
         except SelfTestError as error:
             self.recorder.update(self_test=str(error), failures=(str(error),))
-        self.recorder.say(f"self-test on {opened.device}: {self.recorder.results.self_test}")
-        return opened
+        self.recorder.say(f"self-test on {backend.device}: {self.recorder.results.self_test}")
 
     def _exact(self, backend: Backend) -> None:
         problems = gpu_exact.QUICK if self.plan.quick else gpu_exact.FULL
@@ -125,7 +124,8 @@ class _Session:
                 break
 
     def _rows(self, bench: Bench) -> None:
-        self.pending = list(gpu_suites.jobs(bench.backend, self.recorder.results.seed, quick=self.plan.quick))
+        jobs = gpu_suites.jobs(bench.backend, self.recorder.results.seed, quick=self.plan.quick)
+        self.pending = [job for job in jobs if self.plan.wants(job.row.name)]
         while self.pending:
             job = self.pending[0]
             if not self.budget.allows():
@@ -159,8 +159,6 @@ class _Session:
         except DeviceLostError:
             raise
         except BackendError as error:
-            if name == "self-test":  # no backend, nothing to go on with
-                raise
             self.recorder.update(failures=(*self.recorder.results.failures, f"{name}: {error}"))
         finally:
             stages = {**self.recorder.results.stages, name: time.monotonic() - start}

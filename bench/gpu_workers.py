@@ -6,11 +6,12 @@ They are spawned, not forked, and never touch the device.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from statistics import median
 
 from hecore.bench import machine
@@ -26,8 +27,8 @@ class Workers:
 
     def __init__(self, processes: int) -> None:
         context = get_context("spawn")
-        self._reference = ProcessPoolExecutor(processes, context, machine.single_thread)
-        self._cpu = ProcessPoolExecutor(1, context, machine.single_thread)
+        self._reference = ProcessPoolExecutor(processes, context, _begin)
+        self._cpu = ProcessPoolExecutor(1, context, _begin)
 
     def answers(self, problem: Problem, seed: str) -> Future[list[Answer]]:
         return self._reference.submit(reference_answers, problem, seed)
@@ -79,6 +80,19 @@ def power_seconds(bits: int, exponent_bits: int) -> float:
         backend.mod_exp(bases, exponents)
         taken.append(time.perf_counter() - start)
     return median(taken) / _BATCH
+
+
+def _begin() -> None:
+    """A worker ends with its parent, however that ended: what it inherited (a pipe, say) would stay open."""
+    machine.single_thread()
+    threading.Thread(target=_follow, daemon=True).start()
+
+
+def _follow() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
