@@ -14,7 +14,7 @@ from hecore.backends.kernel_backend import KernelBackend
 from hecore.backends.protocol import ExponentArray, ResidueArray, saturating_batch
 from hecore.bench.gpu_inputs import Inputs
 from hecore.bench.gpu_rows import Case, Job, places, spots, wrong
-from hecore.bench.gpu_work import Counts
+from hecore.bench.gpu_work import ModularWork
 
 if TYPE_CHECKING:
     from hecore.backends.ring_protocol import Backend
@@ -53,9 +53,9 @@ class Modular:
             return Modulus(self.inputs.odd(f"modulus {bits}", bits))
         return Modulus.square(self.inputs.odd(f"root {bits}", bits // 2) | 3 << (bits // 2 - 2))
 
-    def counts(self, modulus: Modulus) -> Counts | None:
+    def costs(self, modulus: Modulus) -> ModularWork | None:
         """None for a backend that is none of the kernels'."""
-        return Counts.of(modulus, self.backend._shapes) if isinstance(self.backend, KernelBackend) else None
+        return ModularWork.of(modulus, self.backend._shapes) if isinstance(self.backend, KernelBackend) else None
 
     def values(self, label: str, modulus: Modulus) -> list[int]:
         return ints_from_limbs(self.inputs.limbs(label, _KNOWN, modulus.value))
@@ -70,10 +70,10 @@ class Modular:
 
     def _product_job(self, operation: str, bits: int, form: str) -> Job:
         modulus = self.modulus(bits, form)
-        counts = self.counts(modulus)
+        costs = self.costs(modulus)
         work: Work | None = None
-        if counts is not None:
-            work = counts.multiply() if operation == "multiply" else counts.squared()
+        if costs is not None:
+            work = costs.product if operation == "multiply" else costs.squaring
 
         def make(items: int) -> Case:
             left, right = self.values(f"a {bits} {form}", modulus), self.values(f"b {bits} {form}", modulus)[::-1]
@@ -89,7 +89,7 @@ class Modular:
 
             return Case(resident_product(a, b), check, work)
 
-        words = 3 * counts.row_bytes if counts else 3 * 8 * modulus.limbs
+        words = 3 * costs.counts.row_bytes if costs else 3 * 8 * modulus.limbs
         return Job(
             operation, f"{bits} bits, {form}", "product", make, 64, _ITEMS, words, saturating_batch(self.backend)
         )
@@ -113,8 +113,8 @@ class Modular:
 
             return Case(lambda: self.backend.mod_exp(a, exponents), check, work)
 
-        counts = self.counts(modulus)
-        work = counts.power(exponent_bits) if counts else None
+        costs = self.costs(modulus)
+        work = costs.power(exponent_bits) if costs else None
         size = f"{bits}/{exponent_bits}, {form}"
         each, enough = 80 * modulus.limbs * 8, saturating_batch(self.backend) // 2
         return Job("mod_exp", size, "power", make, 16, _POWERS, each, enough, (bits, exponent_bits))

@@ -17,7 +17,7 @@ from hecore.backends.protocol import saturating_batch
 from hecore.backends.reference import ReferenceBackend
 from hecore.bench.gpu_results import Work
 from hecore.bench.gpu_rows import Case, Job, places, spots, wrong
-from hecore.bench.gpu_work import Counts
+from hecore.bench.gpu_work import ModularWork, decryption, encryption
 from hecore.bench.results import SECURE_KEY_BITS
 from hecore.paillier.obfuscation import public_obfuscators
 
@@ -92,7 +92,11 @@ class PaillierRows:
                 return "obfuscators repeat themselves"
             return wrong("obfuscators decrypt", self._decrypted(key, found), [0] * len(at))
 
-        return Case(lambda: public_obfuscators(key.public, items, self.backend), check, self._fixed_base(key))
+        work = None
+        if isinstance(self.backend, KernelBackend):
+            costs = ModularWork.of(key.public.n_squared, self.backend._shapes)
+            work = costs.fixed_base(key.public.randomness_bits)
+        return Case(lambda: public_obfuscators(key.public, items, self.backend), check, work)
 
     def _encrypt(self, items: int, bits: int) -> Case:
         """Messages come from the host, an n each; randomness is made there."""
@@ -108,7 +112,7 @@ class PaillierRows:
             expected = [known[i] for i in places(items, _KNOWN)[at]]
             return wrong("ciphertexts", self._decrypted(key, self._ciphertexts(result, at)), expected)
 
-        return Case(run, check, self._fixed_base(key), note="encoded messages cross within the time")
+        return Case(run, check, self._encryption(key), note="encoded messages cross within the time")
 
     def _decrypt(self, items: int, bits: int) -> Case:
         key = self._prepared(bits)
@@ -121,11 +125,7 @@ class PaillierRows:
         def check(result: Limbs) -> str:
             return "" if np.array_equal(result, expected) else "messages are not those that were encrypted"
 
-        work = None
-        if isinstance(self.backend, KernelBackend):
-            crt = key.secret.crt
-            half = Counts.of(crt.p_squared, self.backend._shapes).power(crt.p.bit_length())
-            work = Work(2 * half.executed, 2 * half.useful)
+        work = decryption(key.secret.crt, self.backend._shapes) if isinstance(self.backend, KernelBackend) else None
         note = "messages cross within the time"
         return Case(lambda: self.backend.decrypt(ciphertexts, key.secret.crt), check, work, note=note)
 
@@ -140,7 +140,7 @@ class PaillierRows:
 
         work = None
         if isinstance(self.backend, KernelBackend):
-            work = Counts.of(key.public.n_squared, self.backend._shapes).multiply()
+            work = ModularWork.of(key.public.n_squared, self.backend._shapes).product
         return Case(lambda: x + y, check, work)
 
     def _encrypt_numbers(self, items: int, bits: int) -> Case:
@@ -155,7 +155,7 @@ class PaillierRows:
             found = self._decrypted(key, self._ciphertexts(result.residues, at))
             return wrong("ciphertexts", found, values[at].tolist())
 
-        return Case(run, check, self._fixed_base(key), note="numbers are encoded by the host within the time")
+        return Case(run, check, self._encryption(key), note="numbers are encoded by the host within the time")
 
     def _decrypt_numbers(self, items: int, bits: int) -> Case:
         key = self.key(bits)
@@ -190,7 +190,7 @@ class PaillierRows:
         if isinstance(self.backend, KernelBackend):
             device = self.backend
             transfers["matrix"] = lambda: (device._to_device(magnitudes), device._to_device(negative.view(np.uint8)))
-            work = Counts.of(key.public.n_squared, device._shapes).multi_exp(rows, columns, VALUE_BITS)
+            work = ModularWork.of(key.public.n_squared, device._shapes).multi_exp(rows, columns, VALUE_BITS)
 
         def run() -> ResidueArray:
             return self.backend.multi_exp(bases, magnitudes, negative, VALUE_BITS)
@@ -232,7 +232,7 @@ class PaillierRows:
         residues = reference.upload(limbs_from_ints(ciphertexts, modulus.limbs), modulus)
         return ints_from_limbs(reference.decrypt(residues, key.secret.crt))
 
-    def _fixed_base(self, key: _Key) -> Work | None:
+    def _encryption(self, key: _Key) -> Work | None:
         if not isinstance(self.backend, KernelBackend):
             return None
-        return Counts.of(key.public.n_squared, self.backend._shapes).fixed_base(key.public.randomness_bits)
+        return encryption(key.public.n_squared, key.public.randomness_bits, self.backend._shapes)

@@ -1,9 +1,9 @@
 """What counts promise of cards that were not at hand: projected, never measured.
 
-An operation's wide multiply-adds (`gpu_work`), FP64 operations or bytes, over what a card does of these in a second at
-most. That is published but for one thing: whether a multiply-add of 32 by 32 bits into 64 is issued at the rate of one
-into 32 bits or at half of it. Both are given, each at all of it and at a share that products of this kind reach on
-processors. Not counted: what is no multiply-add, tables, and transfers.
+What a card does at most in a second, over what an operation takes: wide multiply-adds (`backends.kernel_counts`), FP64
+operations or bytes. The first is published but for one thing: whether a multiply-add of 32 by 32 bits into 64 is issued
+at the rate of one into 32 bits or at half of it. Both are given, each at all of it and at `SHARE`, an assumption. Not
+counted: what is no multiply-add, tables, and transfers.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hecore.arith.modulus import Modulus
+from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.backends.device import DeviceFacts
 from hecore.backends.kernel_context import geometries
 from hecore.bench import gpu_fp64, report
 from hecore.bench.gpu_ring import transform_bytes
-from hecore.bench.gpu_work import Counts
+from hecore.bench.gpu_work import ModularWork, decryption, encryption
 
 SHARE = 0.6
 _FULL_RATE = 64  # 32-bit multiply-adds a clock and multiprocessor: CUDA's programming guide, for 8.0 and 9.0
@@ -52,11 +52,12 @@ FACTS = DeviceFacts("cuda", "a card of this class", "", 32, 128, 132 * 2048, _ME
 
 @dataclass(frozen=True)
 class Projected:
-    """One operation and what it takes: `count` of `kind` ("wide", "double", "bytes")."""
+    """One operation and what it takes: `count` of `kind` ("wide", "double", "bytes"); `target`: the least a second."""
 
     operation: str
     count: float
     kind: str
+    target: float | None = None
 
     def rate(self, card: ProjectedCard) -> float:
         """Operations a second if nothing else took time, multiply-adds at full rate."""
@@ -66,25 +67,30 @@ class Projected:
 
 def projected() -> Iterator[Projected]:
     """The operations that have a target, and what competes with them."""
-    yield Projected("4096-bit Montgomery product", _plain(4096).product, "wide")
+    shapes = geometries(FACTS)
+    yield Projected("4096-bit Montgomery product", _plain(4096).counts.product, "wide")
     yield Projected("4096-bit Montgomery product by FP64", gpu_fp64.operations(FACTS, 4096), "double")
     for bits in (2048, 4096):
         yield Projected(f"mod_exp {bits}/{bits // 2}, plain", _plain(bits).power(bits // 2).executed, "wide")
         yield Projected(f"mod_exp {bits}/{bits // 2}, square form", _square(bits).power(bits // 2).executed, "wide")
-    yield Projected("Paillier-2048 encryption, public key", _square(4096).fixed_base(1024).executed, "wide")
-    yield Projected("Paillier-2048 decryption", 2 * _square(2048).power(1024).executed, "wide")
-    yield Projected("mat-vec 40 × 10⁶, 1024-bit key, a term", _square(2048).multi_exp(40, 10**6, 24).executed, "wide")
+    encrypt = encryption(Modulus.square((1 << 2048) - 1), 1024, shapes)
+    yield Projected("Paillier-2048 encryption, public key", encrypt.executed, "wide", 1.5e6)
+    decrypt = decryption(CrtModulus((1 << 1024) - 1, (1 << 1024) - 3), shapes)  # as good as primes, to count
+    yield Projected("Paillier-2048 decryption", decrypt.executed, "wide", 250e3)
+    term = _square(2048).multi_exp(40, 10**6, 24)
+    yield Projected("mat-vec 40 × 10⁶, 1024-bit key, a term", term.executed, "wide", 300e6)
     yield Projected("NTT, N=2^16, a residue polynomial", transform_bytes(FACTS, 1 << 16), "bytes")
 
 
 def markdown() -> str:
     """A table, and what it rests on."""
-    header = ["projected, not measured", "takes"]
+    header = ["projected, not measured", "takes", "target"]
     for card in CARDS:
-        header += [f"{card.name}: all of it", f"{SHARE:.0%} of it"]
+        header += [f"{card.name}: all of it", f"{100 * SHARE:.0f} % of it"]
     body = []
     for entry in projected():
         cells = [entry.operation, f"{report.scaled(entry.count)} {_WORDS[entry.kind]}"]
+        cells.append(report.scaled(entry.target) if entry.target else report.MISSING)
         for card in CARDS:
             cells += [_cell(entry, entry.rate(card) * share) for share in (1, SHARE)]
         body.append(cells)
@@ -110,9 +116,9 @@ def _cell(entry: Projected, rate: float) -> str:
     return f"{full} or {report.scaled(rate / 2)}" if entry.kind == "wide" else full
 
 
-def _plain(bits: int) -> Counts:
-    return Counts.of(Modulus((1 << bits) - 1), geometries(FACTS))
+def _plain(bits: int) -> ModularWork:
+    return ModularWork.of(Modulus((1 << bits) - 1), geometries(FACTS))
 
 
-def _square(bits: int) -> Counts:
-    return Counts.of(Modulus.square((1 << bits // 2) - 1), geometries(FACTS))
+def _square(bits: int) -> ModularWork:
+    return ModularWork.of(Modulus.square((1 << bits // 2) - 1), geometries(FACTS))

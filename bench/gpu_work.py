@@ -1,8 +1,7 @@
-"""What modular arithmetic costs: wide multiply-adds that the kernels of `integer` execute, and what 32-bit digits need.
+"""What modular arithmetic costs: what kernels execute (`backends.kernel_counts`), and what 32-bit digits would need.
 
-Residues have W digits (kernels/device/digits.h). A product and its reduction take W^2 each modulo n; modulo n^2, in two
-components of the length of n, a product takes five of these and a square four. The yardstick that is called useful is
-operand scanning with full 32-bit digits modulo the whole modulus, 2 L^2 with L its words, for squares too.
+The second, called useful, is the yardstick between kernels: operand scanning with full 32-bit digits modulo the whole
+modulus, 2 L^2 multiply-adds with L its words for a product, squares too, for as many products as the kernels make.
 """
 
 from __future__ import annotations
@@ -10,72 +9,73 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hecore.backends.kernel_context import geometry_for
+from hecore.backends import kernel_counts
+from hecore.backends.kernel_counts import ResidueCounts
 from hecore.backends.kernel_integers import power_window, table_window
 from hecore.backends.kernel_multi import WINDOWS, pippenger_cost
 from hecore.bench.gpu_results import Work
 
 if TYPE_CHECKING:
-    from hecore.arith.modulus import Modulus
+    from hecore.arith.modulus import CrtModulus, Modulus
     from hecore.backends.kernel_context import Geometry
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Multiply-adds of a product and a square for a modulus of `bits` bits, in W digits (of its root, if square)."""
+class ModularWork:
+    """Of one residue modulo one modulus, on a device with these shapes."""
 
-    geometry: Geometry
-    square: bool
-    bits: int
+    counts: ResidueCounts
 
     @classmethod
-    def of(cls, modulus: Modulus, shapes: list[Geometry]) -> Counts:
-        """As a device with these shapes has it."""
-        root = modulus.square_of or modulus
-        return cls(geometry_for(root, shapes), modulus.square_of is not None, modulus.bits)
-
-    @property
-    def row_bytes(self) -> int:
-        """Of a residue in device memory."""
-        return 4 * (1 + self.square) * self.geometry.width
-
-    @property
-    def product(self) -> int:
-        return (5 if self.square else 2) * self.geometry.width**2
-
-    @property
-    def squaring(self) -> int:
-        return (4 if self.square else 2) * self.geometry.width**2
+    def of(cls, modulus: Modulus, shapes: list[Geometry]) -> ModularWork:
+        return cls(ResidueCounts.of(modulus, shapes))
 
     @property
     def schoolbook(self) -> int:
-        return 2 * (-(-self.bits // 32)) ** 2
+        return 2 * (-(-self.counts.bits // 32)) ** 2
 
-    def _work(self, products: float, squarings: float) -> Work:
-        executed = products * self.product + squarings * self.squaring
-        return Work(executed=executed, useful=(products + squarings) * self.schoolbook)
+    @property
+    def product(self) -> Work:
+        return Work(self.counts.product, self.schoolbook)
 
-    def multiply(self) -> Work:
-        return self._work(1, 0)
-
-    def squared(self) -> Work:
-        return self._work(0, 1)
+    @property
+    def squaring(self) -> Work:
+        return Work(self.counts.squaring, self.schoolbook)
 
     def power(self, bits: int) -> Work:
-        """Of `power`: the table of a window's powers, then window by window."""
-        window = power_window(self, bits, whole=True)
+        """Constant time, by an exponent below 2**bits."""
+        window = power_window(self.counts, bits, whole=True)
         windows = -(-bits // window)
-        return self._work((1 << window) - 2 + windows - 1, (windows - 1) * window)
+        products = (1 << window) - 2 + (windows - 1) * (window + 1)
+        return Work(self.counts.power(bits), products * self.schoolbook)
 
     def fixed_base(self, bits: int) -> Work:
-        """Of `fixed_base` with the backend's own table: a product for each of its windows."""
-        return self._work(-(-bits // table_window(self, bits, None)), 0)
+        """By the largest table that the backend makes."""
+        windows = -(-bits // table_window(self.counts, bits, None))
+        return Work(self.counts.fixed_base(bits), (windows - 1) * self.schoolbook)
 
     def multi_exp(self, outputs: int, terms: int, bits: int) -> Work:
-        """A term of `outputs` signed sums of `terms` each: one product a window, its share of buckets and squarings."""
+        """Of a term of `outputs` signed sums of `terms` each, by buckets.
+
+        For each window of an output a product a term; three a bucket, of two signs; squarings and products to join.
+        """
         window = min(WINDOWS, key=lambda c: pippenger_cost(outputs, terms, bits, c, signed=True))
         rows = outputs * -(-bits // window)
         products, squarings = rows * terms + 2 * 3 * (rows << window), 2 * outputs * bits
-        total = self._work(products, squarings)
+        executed = products * self.counts.product + squarings * self.counts.squaring
         each = outputs * terms
-        return Work(total.executed / each, total.useful / each)
+        return Work(executed / each, (products + squarings) * self.schoolbook / each)
+
+
+def encryption(n_squared: Modulus, randomness_bits: int, shapes: list[Geometry]) -> Work:
+    """With a public key: a power of a fixed base, and the message times it."""
+    found = ModularWork.of(n_squared, shapes)
+    executed = kernel_counts.encryption(n_squared, randomness_bits, shapes)
+    return Work(executed, found.fixed_base(randomness_bits).useful + found.schoolbook)
+
+
+def decryption(crt: CrtModulus, shapes: list[Geometry]) -> Work:
+    """With both factors: useful are the two powers alone."""
+    halves = ((crt.p, crt.p_squared), (crt.q, crt.q_squared))
+    useful = sum(ModularWork.of(square, shapes).power(factor.bit_length()).useful for factor, square in halves)
+    return Work(kernel_counts.decryption(crt, shapes), useful)
