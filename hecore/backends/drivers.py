@@ -21,7 +21,7 @@ def opencl() -> str:
     wanted = os.environ.get(_VENDORS, "")
     folders = [Path(wanted)] if wanted else [Path("/etc/OpenCL/vendors"), Path(sys.prefix) / "etc/OpenCL/vendors"]
     package = importlib.util.find_spec("pyopencl")
-    if not wanted and package is not None:  # its wheel brings a loader that also looks beside itself
+    if package is not None and (not wanted or Path(wanted).is_dir()):  # its wheel's loader also looks beside itself
         folders += [Path(place) / ".libs" for place in package.submodule_search_locations or ()]
     if any(folder.suffix == ".icd" or any(folder.glob("*.icd")) for folder in folders):
         return ""

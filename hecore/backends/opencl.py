@@ -13,10 +13,11 @@ import numpy as np
 
 from hecore.backends.device import Argument, Buffer, DeviceFacts
 from hecore.backends.kernel_backend import KernelBackend
-from hecore.errors import BackendError, BackendUnavailableError, CompileError, DeviceLostError, DeviceMemoryError
+from hecore.backends.opencl_faults import translated
+from hecore.errors import BackendError, BackendUnavailableError, DeviceLostError, DeviceMemoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,7 +52,7 @@ class OpenClBuffer:
 
 
 class OpenClDevice:
-    """One device, one in-order queue."""
+    """One device, one in-order queue. Once it is lost, every call raises DeviceLostError with the first reason."""
 
     def __init__(self, choice: str | None = None) -> None:
         import pyopencl as cl
@@ -59,25 +60,33 @@ class OpenClDevice:
         self._cl = cl
         self._device = _matching(cl, os.environ.get(ENVIRONMENT_VARIABLE, "") if choice is None else choice)[0]
         self._pid = os.getpid()
+        self._lost = ""
         try:
             self._context = cl.Context([self._device])
             self._queue = cl.CommandQueue(self._context)
         except cl.Error as error:
             raise BackendUnavailableError(f"cannot use OpenCL device {self._device.name!r}: {error}") from error
-        self._pool = cl.tools.MemoryPool(cl.tools.ImmediateAllocator(self._queue))
+        self._allocator = cl.tools.ImmediateAllocator(self._queue)
+        self._pool = cl.tools.MemoryPool(self._allocator)
         self.facts = _facts(cl, self._device)
 
     def allocate(self, nbytes: int) -> OpenClBuffer:
-        self._check_process()
+        self._check()
         if nbytes > self.facts.largest:
             raise DeviceMemoryError(f"cannot hold {nbytes} bytes in one buffer: the device allows {self.facts.largest}")
-        try:
-            return OpenClBuffer(self._pool.allocate(max(1, nbytes)), nbytes)
-        except self._cl.Error as error:
-            raise self._translated(error, f"allocating {nbytes} bytes") from error
+        return OpenClBuffer(self._guarded(f"allocating {nbytes} bytes", lambda: self._taken(max(1, nbytes))), nbytes)
+
+    def _taken(self, nbytes: int) -> Any:
+        if nbytes <= self.facts.largest // 2:
+            return self._pool.allocate(nbytes)
+        try:  # the pool rounds up, here perhaps beyond what one buffer may be
+            return self._allocator(nbytes)
+        except self._cl.Error:
+            self._pool.free_held()
+            return self._allocator(nbytes)
 
     def write(self, buffer: Buffer, data: NDArray[Any], offset: int = 0) -> None:
-        self._check_process()
+        self._check()
         if data.nbytes:
             self._guarded(
                 f"copying {data.nbytes} bytes to the device",
@@ -87,7 +96,7 @@ class OpenClDevice:
             )
 
     def read(self, buffer: Buffer, out: NDArray[Any], offset: int = 0) -> None:
-        self._check_process()
+        self._check()
         if out.nbytes:
             self._guarded(
                 f"copying {out.nbytes} bytes from the device",
@@ -95,51 +104,47 @@ class OpenClDevice:
             )
 
     def compile(self, source: str, options: Sequence[str]) -> bytes:
-        self._check_process()
-        program = self._cl.Program(self._context, source)
-        try:
+        self._check()
+
+        def build() -> Any:
+            program = self._cl.Program(self._context, source)
             program.build(options=["-cl-std=CL1.2", *options], devices=[self._device])
-        except self._cl.RuntimeError as error:
-            raise CompileError(f"cannot compile for {self.facts.description}: {error}") from error
-        binaries: Any = program.get_info(self._cl.program_info.BINARIES)
-        return bytes(binaries[0])
+            return program.get_info(self._cl.program_info.BINARIES)[0]
+
+        return bytes(self._guarded("compiling", build))
 
     def load(self, binary: bytes) -> OpenClProgram:
-        self._check_process()
-        program = self._cl.Program(self._context, [self._device], [binary])
-        return OpenClProgram(self, self._guarded("loading a binary", program.build))
+        self._check()
+
+        def build() -> Any:
+            return self._cl.Program(self._context, [self._device], [binary]).build()
+
+        return OpenClProgram(self, self._guarded("loading a binary", build))
 
     def synchronize(self) -> None:
-        self._check_process()
+        self._check()
         self._guarded("waiting for the device", self._queue.finish)
 
-    def _check_process(self) -> None:
+    def _check(self) -> None:
         if os.getpid() != self._pid:
             raise DeviceLostError(
                 "cannot use an OpenCL device in a process forked after it was opened: its driver's threads stayed "
                 "behind. Start workers with the 'spawn' method, or first use the device in the child"
             )
+        if self._lost:
+            raise DeviceLostError(self._lost)
 
-    def _guarded(self, what: str, action: Any) -> Any:
+    def _guarded(self, what: str, action: Callable[[], Any]) -> Any:
         try:
             return action()
         except self._cl.Error as error:
             raise self._translated(error, what) from error
 
-    def _translated(self, error: Any, what: str) -> BackendError:
-        """A typed error for PyOpenCL's."""
-        cl, device = self._cl, self.facts.description
-        code = getattr(error, "code", None)
-        exhausted = (
-            cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE,
-            cl.status_code.OUT_OF_RESOURCES,
-            cl.status_code.OUT_OF_HOST_MEMORY,
-        )
-        if code in exhausted or isinstance(error, cl.MemoryError):
-            return DeviceMemoryError(f"{what} failed on {device}: out of memory ({error})")
-        if code in (cl.status_code.DEVICE_NOT_AVAILABLE, cl.status_code.INVALID_COMMAND_QUEUE):
-            return DeviceLostError(f"{what} failed on {device}: the device is gone ({error})")
-        return BackendError(f"{what} failed on {device}: {error}")
+    def _translated(self, error: Exception, what: str) -> BackendError:
+        found = translated(error, what, self.facts.description)
+        if isinstance(found, DeviceLostError):
+            self._lost = str(found)
+        return found
 
 
 class OpenClProgram:
@@ -152,7 +157,7 @@ class OpenClProgram:
         self._lock = threading.Lock()
 
     def launch(self, kernel: str, blocks: int, block: int, arguments: Sequence[Argument]) -> None:
-        self._device._check_process()
+        self._device._check()
         self._device._guarded(f"running kernel {kernel}", lambda: self._launch(kernel, blocks, block, arguments))
 
     def _launch(self, kernel: str, blocks: int, block: int, arguments: Sequence[Argument]) -> None:
@@ -184,7 +189,10 @@ def _matching(cl: Any, choice: str) -> list[Any]:
     ]
     if not matching:
         listed = "; ".join(f"{at} {p.name}, {d.name}" for at, p, d in found) or "none"
-        raise BackendUnavailableError(f"cannot use OpenCL: looked for a device like {choice!r}, found {listed}")
+        raise BackendUnavailableError(
+            f"cannot use OpenCL: looked for a device like {choice!r}, found {listed}. Set {ENVIRONMENT_VARIABLE} to "
+            f"part of such a name or to its number, or install the driver of the device that you want"
+        )
     kinds = (cl.device_type.GPU, cl.device_type.ACCELERATOR, cl.device_type.CPU)
     return sorted(
         (d for _, _, d in matching), key=lambda d: [*(bool(d.type & kind) for kind in kinds), True].index(True)
