@@ -39,7 +39,7 @@ def run(plan: GpuPlan, path: Path, say: Callable[[str], None], backend: Backend 
         baselines = {key: workers.baseline(*key) for key in gpu_suites.baselines(quick=plan.quick)}
         log = CompileLog()
         machine = gpu_machine.describe(plan.device)
-        results = GpuResults(machine=machine, plan=asdict(plan), seed=fresh_seed())
+        results = GpuResults(machine=machine, plan={**asdict(plan), "only": [*plan.only]}, seed=fresh_seed())
         recorder = Recorder(results, path, say)
         say(f"seed {results.seed}; {plan.budget:g} s")
         session = _Session(plan, budget, recorder, log, workers, baselines)

@@ -1,0 +1,155 @@
+"""Whole runs of `bench gpu` on the reference, and on backends with planted faults: a wrong answer must not pass."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from hecore.backends.reference import ReferenceBackend
+from hecore.bench import gpu_exact, gpu_report, gpu_run, gpu_suites
+from hecore.bench.cli import main
+from hecore.bench.gpu_plan import GpuPlan
+from hecore.bench.gpu_results import GpuResults, load
+from hecore.errors import DeviceLostError, DeviceMemoryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hecore.backends.protocol import ExponentArray, ResidueArray
+
+_TESTED = 9  # residues of the self-test: what is wrong beyond them it cannot see
+
+
+class FlipsABit(ReferenceBackend):
+    """Products of large batches are wrong in their last residue's lowest bit."""
+
+    def mod_mul(self, a: ResidueArray, b: ResidueArray) -> ResidueArray:
+        right = super().mod_mul(a, b)
+        if a.size <= _TESTED:
+            return right
+        limbs = self.download(right)
+        limbs.reshape(a.size, -1)[-1, 0] ^= np.uint64(1)
+        limbs.reshape(a.size, -1)[-1] %= np.uint64(min(a.modulus.value, (1 << 64) - 1))
+        return self.upload(limbs, a.modulus)
+
+
+class Fails(ReferenceBackend):
+    """Powers of more than the self-test's batch raise `error`, and so does everything after a lost device."""
+
+    error: type[Exception] = DeviceMemoryError
+
+    def mod_exp(self, a: ResidueArray, exponents: ExponentArray) -> ResidueArray:
+        if a.size > _TESTED and exponents.bits == 64:
+            raise self.error("no more")
+        return super().mod_exp(a, exponents)
+
+
+class Loses(Fails):
+    error = DeviceLostError
+
+
+class Odd(Fails):
+    """What an untried driver may do."""
+
+    error = TypeError
+
+
+@pytest.fixture
+def plan(monkeypatch: pytest.MonkeyPatch) -> GpuPlan:
+    """Products and powers alone, after one problem."""
+    monkeypatch.setattr(gpu_exact, "QUICK", gpu_exact.QUICK[:1])
+    monkeypatch.setattr(gpu_suites, "baselines", lambda *, quick: ())  # no CPU kernels compiled here
+    return GpuPlan("reference", 60.0, quick=True, only=("mod_exp/1024/64, plain", "multiply/1024 bits, plain"))
+
+
+def run(plan: GpuPlan, folder: Path, backend: ReferenceBackend | None = None) -> tuple[GpuResults, list[str]]:
+    said: list[str] = []
+    results = gpu_run.run(plan, folder / "run.json", said.append, backend)
+    assert load(folder / "run.json") == results
+    return results, said
+
+
+def test_a_right_device_passes(plan: GpuPlan, tmp_path: Path) -> None:
+    results, said = run(plan, tmp_path)
+    assert results.holds, results.all_failures
+    assert results.self_test == "passed"
+    assert results.seed in said[0]
+    assert {check.operation for check in results.checks} >= {
+        "mod_mul",
+        "mod_exp",
+        "batch_invert",
+        "multi_exp (24 bits)",
+    }
+    assert [row.name for row in results.rows if row.good] == ["mod_exp/1024/64, plain", "multiply/1024 bits, plain"]
+    assert all(len(row.seconds) >= 3 and row.first_seconds > 0 for row in results.rows)
+    assert results.stages.keys() >= {"self-test", "exactness", "ceilings", "rows"}
+    shown = gpu_report.terminal(results)
+    assert "multiply" in shown
+    assert "not measured" in shown
+    assert "FAILED" not in shown
+
+
+def test_a_wrong_bit_fails_the_check_and_the_row(plan: GpuPlan, tmp_path: Path) -> None:
+    results, _ = run(plan, tmp_path, FlipsABit())
+    assert results.self_test == "passed", "it is beyond what the self-test sees"
+    wrong = [check for check in results.checks if check.failure]
+    assert {check.operation for check in wrong} == {"mod_mul", "mod_mul (square)"}
+    assert all("1 of" in check.failure for check in wrong)
+    product = next(row for row in results.rows if row.operation == "multiply")
+    assert "wrong" in product.failure
+    assert not product.good
+    assert product.rate is None
+    assert results.named(product.name) is None
+    assert results.complete
+    assert not results.holds
+    assert "FAILED" in gpu_report.terminal(results)
+
+
+@pytest.mark.parametrize(("backend", "reason"), [(Fails(), "DeviceMemoryError"), (Odd(), "TypeError")])
+def test_an_error_is_the_rows_own(plan: GpuPlan, tmp_path: Path, backend: Fails, reason: str) -> None:
+    results, _ = run(plan, tmp_path, backend)
+    power, product = results.rows
+    assert power.failure == f"{reason}: no more"
+    assert product.good
+    assert results.complete
+    assert not results.holds
+
+
+def test_a_lost_device_ends_the_run(plan: GpuPlan, tmp_path: Path) -> None:
+    results, _ = run(plan, tmp_path, Loses())
+    assert [row.absent for row in results.rows] == ["the device was lost before"] * 2
+    assert results.failures == ("device lost: no more",)
+    assert results.checks
+    assert not results.complete
+    assert "did not come to its end" in gpu_report.terminal(results)
+
+
+def test_what_found_no_time_is_listed(plan: GpuPlan, tmp_path: Path) -> None:
+    results, _ = run(replace(plan, budget=0.01), tmp_path)
+    assert results.unchecked == ("64 bits",)
+    assert [row.absent for row in results.rows] == ["no time was left"] * 2
+    assert results.complete
+    assert not results.holds, "it proves nothing"
+    assert "proves nothing" in gpu_report.terminal(results)
+
+
+def test_exit_codes(plan: GpuPlan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.json"
+    common = ["--device", "reference", "--quick", "--output", str(path)]
+    only = [option for name in plan.only for option in ("--only", name)]
+    assert main(["gpu", *common, *only, "--budget", "60"]) == 0
+    assert main(["gpu", *common, *only, "--budget", "0.01"]) == 1
+    assert "proves nothing" in capsys.readouterr().out
+    assert main(["gpu", *common, "--budget", "-1"]) == 2
+    assert main(["gpu", "--device", "no such device", "--output", str(tmp_path / "none.json")]) == 2
+    assert not (tmp_path / "none.json").exists()
+    capsys.readouterr()
+    assert main(["report", str(path), "--markdown"]) == 1
+    assert capsys.readouterr().out.startswith("Device: Python integers")
+    assert main(["report", str(path), "--plot", str(tmp_path / "a.png")]) == 2
+    path.write_text(json.dumps({"kind": "gpu", "schema": 99}))
+    assert main(["report", str(path)]) == 2
