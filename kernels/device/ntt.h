@@ -207,7 +207,7 @@ DEVICE void forward_rows_step(
             load_source(x, stages, source, (tile_index << TILE_LOG) + start, stride_log, p);
         else
             load_tile(x, tile, start, stride_log, stages);
-        u32 bound = g == 0 && COLUMNS_LOG == 0 ? 4 : 8;
+        u32 bound = g + COLUMNS_LOG == 0 ? 4 : 8;
         forward_butterflies(x, stages, bound, COLUMNS_LOG + first, node + group_outer(u, stride_log), roots, (Word)p.q);
         store_tile(tile, x, start, stride_log, stages);
     }
@@ -236,7 +236,7 @@ DEVICE void inverse_rows_step(
         Word x[RADIX];
         u32 start = group_start(u, stride_log, stages);
         load_tile(x, tile, start, stride_log, stages);
-        if (g == 0 && COLUMNS_LOG == 0)
+        if (g + COLUMNS_LOG == 0)
             last_butterflies(x, stages, roots, scale, q);
         else
             inverse_butterflies(x, stages, stages, COLUMNS_LOG + first, node + group_outer(u, stride_log), roots, q);
