@@ -26,18 +26,19 @@ def compare(
     Raises DeviceLostError.
     """
     seed = recorder.results.seed
-    futures = [workers.answers(problem, seed) for problem in problems]
+    longest_first = sorted(problems, key=lambda problem: problem.weight, reverse=True)
+    futures = {problem: workers.answers(problem, seed) for problem in longest_first}
     try:
-        for problem, future in zip(problems, futures, strict=True):
+        for problem in problems:
             left = until - budget.spent
             if left < LEAST:
                 recorder.append(unchecked=problem.name)
                 continue
             with poisoned(backend):
                 found, failure = _device_answers(backend, problem, seed)
-            _judge(recorder, problem, found, failure, future, until - budget.spent)
+            _judge(recorder, problem, found, failure, futures[problem], until - budget.spent)
     finally:
-        workers.stop(futures)
+        workers.stop(futures.values())
 
 
 def _device_answers(backend: Backend, problem: Problem, seed: str) -> tuple[list[Answer], str]:

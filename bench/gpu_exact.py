@@ -49,6 +49,11 @@ class Problem:
     special: int = 0
 
     @property
+    def weight(self) -> int:
+        """The heavier, the longer the reference takes, about."""
+        return self.size * len(self.moduli) if self.kind == "ring" else self.size
+
+    @property
     def name(self) -> str:
         if self.kind == "ring":
             return f"N={self.size} {list(self.moduli)}".replace(", ", ",")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
@@ -37,7 +37,7 @@ class Workers:
         """Seconds that one power takes on one thread of the `cpu` backend, in plain form."""
         return self._cpu.submit(power_seconds, bits, exponent_bits)
 
-    def stop(self, futures: list[Future[list[Answer]]]) -> None:
+    def stop(self, futures: Iterable[Future[list[Answer]]]) -> None:
         """Whoever is late is not waited for: processes that still work are ended with the pool."""
         for future in futures:
             future.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -268,3 +269,47 @@ def test_a_bare_machine_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "gmpy2 is not installed" in done.stderr
     assert load(tmp_path / "run.json").holds
+
+
+def test_the_page_has_the_projections_of_today() -> None:
+    """`python -m hecore.bench gpu --project` prints what stands between the marks."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    marked = page.split("<!-- bench:projected:begin -->\n")[1].split("\n<!-- bench:projected:end -->")[0]
+    assert marked == gpu_project.markdown()
+
+
+# -- workers -----------------------------------------------------------------------------------------------------
+
+ORPHANED = """
+import os, signal
+from hecore.bench.gpu_workers import Workers
+if __name__ == "__main__":
+    workers = Workers(1)
+    print(workers._reference.submit(os.getpid).result(), workers._cpu.submit(os.getpid).result(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def runs(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    """What they inherited, a pipe of a remote shell, say, would stay open for ever."""
+    script = tmp_path / "orphaned.py"
+    script.write_text(ORPHANED)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    with subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        said, _ = parent.communicate(timeout=60)  # ends when nobody holds the pipe any more
+    workers = [int(word) for word in said.split()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 10
+    while any(runs(process) for process in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(runs(process) for process in workers)
