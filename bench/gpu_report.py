@@ -15,7 +15,7 @@ Table = tuple[Sequence[str], list[Sequence[str]]]
 def summary(results: GpuResults, row: GpuRow) -> str:
     """One row in one line, for progress."""
     if row.failure:
-        return f"FAILED: {row.failure}"
+        return f"FAILED: {row.failure.splitlines()[0]}"
     rate = row.rate
     if rate is None:
         return f"none: {row.absent}"
@@ -64,7 +64,7 @@ def _ceiling_table(results: GpuResults) -> Table:
     body: list[Sequence[str]] = []
     for ceiling in {c.name: c for c in results.ceilings}.values():
         best = results.ceiling(ceiling.name)
-        body.append([ceiling.name, ceiling.unit, ceiling.reason if best is None else report.scaled(best)])
+        body.append([ceiling.name, ceiling.unit, report.MISSING if best is None else report.scaled(best)])
     return ["ceiling, measured in this run", "unit", "most"], body
 
 
@@ -112,6 +112,8 @@ def _end(results: GpuResults) -> str:
         lines += [f"{row.name}: {said}."] if said else []
     for reason in dict.fromkeys(row.absent for row in results.rows if row.absent):
         lines.append(f"No row, {reason}: {'; '.join(row.name for row in results.rows if row.absent == reason)}.")
+    for ceiling in results.ceilings:
+        lines += [f"No ceiling of {ceiling.name}: {ceiling.reason}"] if ceiling.rate is None else []
     if not results.complete:
         lines.append("The run did not come to its end.")
     elif not results.holds and not results.all_failures:

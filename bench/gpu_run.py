@@ -16,7 +16,7 @@ from hecore.backends import registry
 from hecore.bench import gpu_ceilings, gpu_checks, gpu_exact, gpu_machine, gpu_suites, gpu_workers
 from hecore.bench.gpu_device import Clock, CompileLog
 from hecore.bench.gpu_inputs import fresh_seed
-from hecore.bench.gpu_plan import EXACT_SHARE, EXACT_SHARE_QUICK, Budget, GpuPlan
+from hecore.bench.gpu_plan import EXACT_SHARE, EXACT_SHARE_QUICK, LEAST, Budget, GpuPlan
 from hecore.bench.gpu_report import summary
 from hecore.bench.gpu_results import GpuResults, GpuRow, Recorder
 from hecore.bench.gpu_rows import Bench, Job, unavailable
@@ -69,6 +69,7 @@ class _Session:
         self.workers = workers
         self.baselines = baselines
         self.pending: list[Job] = []
+        self.beside: dict[str, tuple[int, int] | None] = {}
 
     def run(self, backend: Backend) -> None:
         with self._stage("self-test"):
@@ -86,6 +87,8 @@ class _Session:
                 self._rows(Bench(backend, clock, card, self.plan.row_seconds, self.budget))
             with self._stage("ceilings again"):  # warm by then, and the clock may be another
                 self._ceilings(backend, clock)
+        with self._stage("CPU figures"):
+            self.recorder.update(rows=tuple(map(self._beside, self.recorder.results.rows)))
         card_after = {"card_after": card.state()} if card else {}
         self.recorder.update(
             compiled=tuple(self.log.entries), machine={**self.recorder.results.machine, **card_after}, complete=True
@@ -126,13 +129,14 @@ class _Session:
     def _rows(self, bench: Bench) -> None:
         jobs = gpu_suites.jobs(bench.backend, self.recorder.results.seed, quick=self.plan.quick)
         self.pending = [job for job in jobs if self.plan.wants(job.row.name)]
+        self.beside = {job.row.name: job.baseline for job in jobs if job.baseline in self.baselines}
         while self.pending:
             job = self.pending[0]
             if not self.budget.allows():
                 self._enter(unavailable(job, "no time was left"))
             else:
                 row = bench.row(job)
-                self._enter(self._beside(job, row))
+                self._enter(row)
                 if row.failure and (why := bench.usable()):
                     raise DeviceLostError(why)
 
@@ -141,14 +145,15 @@ class _Session:
         self.recorder.append(rows=row)
         self.recorder.say(f"{self.budget.left:5.0f} s left  {row.name}: {summary(self.recorder.results, row)}")
 
-    def _beside(self, job: Job, row: GpuRow) -> GpuRow:
-        """With the CPU's figure, if there is to be one."""
-        if job.baseline is None or not row.good:
+    def _beside(self, row: GpuRow) -> GpuRow:
+        """With the CPU's figure, if there is to be one: waited for at the end, its kernels take long to compile."""
+        baseline = self.beside.get(row.name)
+        if baseline is None or not row.good:
             return row
         try:
-            return replace(row, cpu_seconds=self.baselines[job.baseline].result(timeout=self.budget.left))
+            return replace(row, cpu_seconds=self.baselines[baseline].result(timeout=max(LEAST, self.budget.left)))
         except Exception as error:  # noqa: BLE001  # the row holds without it, and says why it is not there
-            return replace(row, note=f"{row.note} No CPU figure: {type(error).__name__}: {error}".strip())
+            return replace(row, note=f"{row.note}; no CPU figure: {type(error).__name__} {error}".strip("; "))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

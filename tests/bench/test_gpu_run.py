@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 from hecore.backends.reference import ReferenceBackend
-from hecore.bench import gpu_exact, gpu_report, gpu_run, gpu_suites
+from hecore.bench import gpu_ckks, gpu_exact, gpu_report, gpu_run, gpu_suites
 from hecore.bench.cli import main
+from hecore.bench.gpu_inputs import Inputs
 from hecore.bench.gpu_plan import GpuPlan
 from hecore.bench.gpu_results import GpuResults, load
+from hecore.ckks import EncryptedTensor, evaluator
+from hecore.ckks.ciphertext import Ciphertext
 from hecore.errors import DeviceLostError, DeviceMemoryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from hecore.backends.protocol import ExponentArray, ResidueArray
@@ -153,3 +157,61 @@ def test_exit_codes(plan: GpuPlan, tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["report", str(path), "--plot", str(tmp_path / "a.png")]) == 2
     path.write_text(json.dumps({"kind": "gpu", "schema": 99}))
     assert main(["report", str(path)]) == 2
+
+
+class Recording:
+    """As a device's: the same sequence again, or, where `broken`, the first result less a bit."""
+
+    def __init__(self, function: Callable[[], Ciphertext], *, broken: bool) -> None:
+        self.function, self.broken = function, broken
+
+    def replay(self) -> Ciphertext:
+        found = self.function()
+        if not self.broken:
+            return found
+        words = found.backend.ring_download(found.polynomials)
+        words[0, 0, 0, 0] ^= np.uint64(words[0, 0, 0, 0] > 0)
+        return replace(found, polynomials=found.backend.ring_upload(words, found.polynomials.basis, ntt=True))
+
+
+class Records(ReferenceBackend):
+    broken = False
+
+    def record(self, function: Callable[[], Ciphertext]) -> Recording:
+        return Recording(function, broken=self.broken)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_replay_must_give_the_same_residues(
+    plan: GpuPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    monkeypatch.setattr(gpu_ckks, "QUICK_DEGREE", 64)
+    backend = Records()
+    backend.broken = broken
+    results, _ = run(replace(plan, only=("recorded", "batch 1")), tmp_path, backend)
+    eager, replayed = results.rows
+    assert eager.good
+    assert "recorded" in replayed.name
+    assert ("other residues" in replayed.failure) is broken
+    assert results.holds is not broken
+
+
+def test_ckks_rows_notice_wrong_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_ckks, "QUICK_DEGREE", 64)
+    for job in gpu_ckks.CkksRows(ReferenceBackend(), Inputs("5eed")).jobs(quick=True):
+        case = job.make(2)
+        right = case.run()
+        assert case.check(right) == "", job.row.name
+        assert case.check(_other(right)) != "", job.row.name
+
+
+def _other(right: object) -> object:
+    """Something of the right form that is not the result."""
+    if isinstance(right, list):
+        return right[1:] + right[:1]
+    if isinstance(right, np.ndarray):
+        return right + 0.01
+    if isinstance(right, EncryptedTensor):
+        return replace(right, ciphertext=evaluator.negate(right.ciphertext))
+    assert isinstance(right, Ciphertext)
+    return evaluator.negate(right)
