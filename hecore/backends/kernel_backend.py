@@ -136,7 +136,8 @@ class KernelBackend(KernelMulti, KernelRing):
         checks.check_table_exponents(table, exponents)
         entries, window = table.data
         words, context = self._exponents_on_device(exponents), self._context(table.modulus)
-        rows = self._fixed_base_power(context, entries, window, words, exponents.bits, math.prod(exponents.shape))
+        count, form = math.prod(exponents.shape), context.square
+        rows = self._fixed_base_power(context, entries, window, words, exponents.bits, count, logarithmic=form)
         return self._array(rows, table.modulus, exponents.shape)
 
     def multi_exp(

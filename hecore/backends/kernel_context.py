@@ -84,6 +84,9 @@ class RowShape(Protocol):
     def geometry(self) -> Geometry: ...
 
     @property
+    def square(self) -> bool: ...
+
+    @property
     def row_bytes(self) -> int: ...
 
 
@@ -129,6 +132,7 @@ class Context:
         root = modulus.square_of or modulus
         self.geometry = geometry_for(root, shapes)
         self.square = modulus.square_of is not None
+        self.square_of = modulus.square_of  # of a plain modulus nothing is kept: contexts end with theirs
         self.bits = modulus.bits
         self.limbs = modulus.limbs
         self.root_limbs, self.root_bits = root.limbs, root.bits

@@ -17,6 +17,8 @@ from hecore.backends.kernel_integers import power_window, table_window
 if TYPE_CHECKING:
     from hecore.arith.modulus import CrtModulus, Modulus
 
+SUMMED = 60  # logarithms in one sum: kernels/device/power.h
+
 
 @dataclass(frozen=True)
 class ResidueCounts:
@@ -73,9 +75,16 @@ class ResidueCounts:
         return ((1 << window) - 2 + digits - 1) * self.product + (digits - 1) * window * self.squaring
 
     def fixed_base(self, bits: int, memory_budget: int | None = None, *, window: int | None = None) -> int:
-        """By a table of that budget: a product for each digit but the first."""
+        """By a table of that budget: a product for each digit but the first.
+
+        Modulo a square, where the table is in logarithmic form, one by a single component, and for each SUMMED digits
+        the product by 1 + n * (the sum of logarithms).
+        """
         window = table_window(self, bits, memory_budget) if window is None else window
-        return (-(-bits // window) - 1) * self.product
+        digits = -(-bits // window)
+        if not self.square:
+            return (digits - 1) * self.product
+        return (digits - 1) * 4 * self.half + max(1, -(-digits // SUMMED)) * self.encoded
 
     @property
     def encoded(self) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     """Words of all exponents, words of each, whether one serves the whole batch."""
 
 SQUARE_COST = 0.8  # of a product, modulo a square; about as much elsewhere
+SINGLE_COST = 0.8  # of a product, where one factor has one component
 READ_COST = (
     4.0  # reading an entry of a table of one's own, in products of W = 1 digit: a row against a square of digits
 )
@@ -45,17 +46,17 @@ def power_window(context: RowShape, bits: int, *, whole: bool) -> int:
 def table_window(context: RowShape, bits: int, memory_budget: int | None) -> int:
     """The window of the fixed-base table that costs least a power and fits the budget; 1 where none fits.
 
-    A digit costs a product and the reading of all its entries. A larger budget never makes a smaller table: it chooses
-    among more windows, and those that come in are larger.
+    A digit costs a product, modulo a square one of logarithmic form, and reading all its entries. A larger budget
+    never makes a smaller table: it chooses among more windows, and those that come in are larger.
     """
     budget = TABLE_BYTES if memory_budget is None else memory_budget
-    read = SHARED_READ_COST / context.geometry.width
+    read, product = SHARED_READ_COST / context.geometry.width, SINGLE_COST if context.square else 1.0
 
     def nbytes(window: int) -> int:
         return (-(-bits // window) << window) * context.row_bytes
 
     fitting = [window for window in WINDOWS if nbytes(window) <= budget] or [WINDOWS[0]]
-    return min(fitting, key=lambda window: -(-bits // window) * (1 + read * (1 << window)))
+    return min(fitting, key=lambda window: -(-bits // window) * (product + read * (1 << window)))
 
 
 class KernelIntegers(KernelRows):
@@ -115,7 +116,7 @@ class KernelIntegers(KernelRows):
         return out
 
     def _fixed_base_table(self, context: Context, base: int, bits: int, window: int) -> Buffer:
-        """(windows, 2**window): powers of base ** (2 ** (window * i)) for each digit i.
+        """(windows, 2**window): powers of base ** (2 ** (window * i)) for each digit i; modulo a square, as logarithms.
 
         The chain of these bases takes every `stride`-th one after the other, then all that follow them at once.
         """
@@ -135,16 +136,43 @@ class KernelIntegers(KernelRows):
             self._move(chain, heads, words, columns, out_at=row * columns)
         bases = self._rows(context, windows)
         self._move(bases, chain, words, windows, pattern=(stride, 1, columns))
-        return self._powers(context, bases, windows, window)
+        powers = self._powers(context, bases, windows, window)
+        return self._logarithmic(context, powers, windows << window) if context.square else powers
+
+    def _logarithmic(self, context: Context, rows: Buffer, count: int) -> Buffer:
+        """Units t0 + t1*n as (t0, t1/t0 mod n in normal digits), see kernels/device/power.h."""
+        assert context.square_of is not None
+        root, words = self._context(context.square_of), context.geometry.width
+        first, second = self._rows(root, count), self._rows(root, count)
+        for part, out in enumerate((first, second)):
+            self._move(out, rows, words, count, in_at=part, pattern=(1, 2, 0))
+        self._multiply(root, second, second, self._inverse(root, first, count), count)
+        both = self._rows(context, count)
+        self._move(both, first, words, count)
+        self._integer("export_rows", root, count, first, second)
+        self._move(both, first, words, count, out_at=count)
+        self._move(rows, both, words, 2 * count, pattern=(2, 1, count))
+        return rows
 
     def _fixed_base_power(
-        self, context: Context, table: Buffer, window: int, exponents: Exponents, bits: int, count: int
+        self,
+        context: Context,
+        table: Buffer,
+        window: int,
+        exponents: Exponents,
+        bits: int,
+        count: int,
+        *,
+        logarithmic: bool = False,
     ) -> Buffer:
-        """prod_i table[i][digit i] over the digits of `window` bits of each exponent; tables are read whole."""
+        """prod_i table[i][digit i] over the digits of `window` bits of each exponent; tables are read whole.
+
+        `logarithmic` says that the table is in that form.
+        """
         buffer, words, _ = exponents
         out = self._rows(context, count)
-        sizes = u32(words, bits, window)
-        self._integer("fixed_base", context, count, out, table, buffer, *sizes, context.one)
+        kernel, last = ("fixed_base_logarithmic", context.encoding) if logarithmic else ("fixed_base", context.one)
+        self._integer(kernel, context, count, out, table, buffer, *u32(words, bits, window), last)
         return out
 
     # -- products and inverses ---------------------------------------------------------------------------

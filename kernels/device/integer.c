@@ -149,6 +149,57 @@ KERNEL(fixed_base)(GLOBAL u32* out, GLOBAL const u32* RESTRICT table, GLOBAL con
 }
 
 #if SQUARE
+/* The same by a table in logarithmic form (power.h); `constants` as those of `encode`. */
+KERNEL(fixed_base_logarithmic)(GLOBAL u32* out, GLOBAL const u32* RESTRICT table, GLOBAL const u32* exponents, u32 words,
+                               u32 bits, u32 window, GLOBAL const u32* constants, GLOBAL const u32* modulus, u32 inverse,
+                               u32 count) {
+    WORKSPACE
+    const Group g = group_of(slots, held, modulus, inverse);
+    const u32 entries = 1u << window;
+    u32 x[ELEMENT], sum[DIGITS], summed = 1;
+    u32 i = BLOCK_ID * INTEGERS + INTEGER;
+    if (i >= count) i = count - 1;
+    GLOBAL const u32* exponent = exponents + (u64)i * words;
+    GLOBAL const u32* entry = table + LANE * DIGITS;
+    if (bits == 0) { /* 1, and nothing to add */
+        fetch_element(&g, constants + W, SHARED, constants, count);
+        element_from_slots(&g, x);
+        UNROLL for (u32 j = 0; j < DIGITS; j++) sum[j] = 0;
+    } else {
+        look_up(x, entry, entries, ROW, W, 1, window_at(exponent, words, bits, 0, window));
+        UNROLL for (u32 j = 0; j < DIGITS; j++) {
+            sum[j] = x[DIGITS + j];
+            x[DIGITS + j] = 0;
+        }
+    }
+    to_slot(g.y1, sum); /* a lane's own digits of the sum wait there, where no product reads */
+    for (u32 position = window;; position += window) {
+        u32 y[ELEMENT];
+        if (summed == SUMMED || position >= bits) {
+            from_slot(sum, g.y1);
+            multiply_one_plus(&g, x, sum, constants, count);
+            if (position >= bits) break;
+            LANE_BARRIER();
+            UNROLL for (u32 j = 0; j < DIGITS; j++) sum[j] = 0;
+            to_slot(g.y1, sum);
+            summed = 0;
+        }
+        entry += entries * ROW;
+        look_up(y, entry, entries, ROW, W, 1, window_at(exponent, words, bits, position, window));
+        from_slot(sum, g.y1);
+        UNROLL for (u32 j = 0; j < DIGITS; j++) sum[j] += y[DIGITS + j];
+        settle(sum);
+        LANE_BARRIER();
+        to_slot(g.y0, y);
+        to_slot(g.y1, sum);
+        multiply_single(&g, x);
+        summed++;
+    }
+    deliver_element(&g, out, x, count);
+}
+#endif
+
+#if SQUARE
 /* out[i] = (1 + m*n) * times[i], or times 1 without has_times, for messages m of W normal digits: (t0, t1 + t0*m).
    `constants`: the row R^2 mod n, then R as an element, whose x0 is R mod n. With M = m*R mod n, the sum is one reduction of
    t0*M + t1*R. */
@@ -158,21 +209,11 @@ KERNEL(encode)(GLOBAL u32* out, GLOBAL const u32* times, u32 has_times, GLOBAL c
     const Group g = group_of(slots, held, modulus, inverse);
     GLOBAL const u32* one = constants + W;
     u32 x[ELEMENT], message[DIGITS];
-    u64 acc[COLUMNS];
     fetch(slots, messages, OWN, messages, W, 0, count);
     from_slot(message, g.y0);
-    fetch(slots, constants, SHARED, constants, W, 0, count);
-    clear(acc);
-    pass(acc, 1, message, g.y0, message, g.y0, 1, g.n, inverse, 0, g.m);
-    carry_columns(message, acc);
     fetch_element(&g, has_times ? times : one, has_times ? OWN : SHARED, one, count);
     element_from_slots(&g, x);
-    fetch(slots + SLOT_DISTANCE, one, SHARED, one, ROW, 0, count);
-    to_slot(g.y0, message);
-    LANE_BARRIER();
-    clear(acc);
-    pass(acc, 2, x, g.y0, x + DIGITS, g.y1, 1, g.n, inverse, 0, g.m);
-    carry_columns(x + DIGITS, acc);
+    multiply_one_plus(&g, x, message, constants, count);
     deliver_element(&g, out, x, count);
 }
 

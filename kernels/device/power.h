@@ -24,6 +24,44 @@ DEVICE void look_up(u32* x, GLOBAL const u32* table, u32 entries, u64 entry, u64
     }
 }
 
+#if SQUARE
+/* Logarithmic form: t = t0 + t1*n is t0 * (1 + u*n) modulo n^2 with u = t1/t0 modulo n, kept as (t0, u), u below n in
+   normal digits. A product of such elements is the product of their t0 times 1 + n * (the sum of their u): of the five
+   half products of an element's product one is saved, for an addition. A sum of SUMMED of them stays below 64 n <= R. */
+#define SUMMED 60
+
+/* x <- x*t0/R with t0 in the slot y0: the product of `element.h` with y1 = 0. */
+LONG_DEVICE void multiply_single(const Group* g, u32* x) {
+    u64 acc[COLUMNS];
+    clear(acc);
+    LANE_BARRIER();
+    pass(acc, 1, x, g->y0, x, g->y0, 1, g->n, g->inverse, 1, g->m);
+    turn(g, acc);
+    pass(acc, 1, x + DIGITS, g->y0, x, g->y0, 1, g->n, g->inverse, 0, g->m);
+    carry_columns(x + DIGITS, acc);
+    from_slot(x, g->m);
+}
+
+/* x <- x * (1 + sum*n), the sum below 64 n in almost normal digits: x1 grows by x0*sum, as one reduction of x0*(sum*R) and
+   x1*R. `constants`: R^2 mod n, then 1 as an element, whose x0 is R mod n. The slots are overwritten; x1 waits in one while
+   registers are short. */
+LONG_DEVICE void multiply_one_plus(const Group* g, u32* x, u32* sum, GLOBAL const u32* constants, u32 count) {
+    u64 acc[COLUMNS];
+    fetch(g->slots, constants, SHARED, constants, W, 0, count);
+    to_slot(g->y1, x + DIGITS);
+    clear(acc);
+    pass(acc, 1, sum, g->y0, sum, g->y0, 1, g->n, g->inverse, 0, g->m);
+    carry_columns(sum, acc);
+    from_slot(x + DIGITS, g->y1);
+    fetch(g->slots + SLOT_DISTANCE, constants, SHARED, constants, ROW, W, count);
+    to_slot(g->y0, sum);
+    LANE_BARRIER();
+    clear(acc);
+    pass(acc, 2, x, g->y0, x + DIGITS, g->y1, 1, g->n, g->inverse, 0, g->m);
+    carry_columns(x + DIGITS, acc);
+}
+#endif
+
 /* A block's scratch: word k of thread t in entry e at (e*ELEMENT + k)*BLOCK + t, so that neighbours touch neighbours. */
 DEVICE void keep_entry(GLOBAL u32* scratch, u32 e, const u32* x) {
     GLOBAL u32* row = scratch + (u64)e * (ELEMENT * BLOCK);

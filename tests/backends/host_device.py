@@ -31,7 +31,7 @@ WARP = 32
 MEMORY = 1 << 30
 DIALECT = "cuda"  # whose prelude is put aside
 ABSENT = {  # kernels that a definition takes out of a program
-    "-DSQUARE=0": ("encode", "export_quotient"),
+    "-DSQUARE=0": ("encode", "export_quotient", "fixed_base_logarithmic"),
     "-DCOLUMNS_LOG=0": ("columns_forward", "columns_inverse", "raise_rows"),
 }
 

@@ -27,6 +27,7 @@ HOST_SHAPES = (
     Shape(8, 29, 27, 32),
     Shape(16, 19, 27, 32),
 )
+SQUARES_ALONE = ("encode", "export_quotient", "fixed_base_logarithmic")
 # What OpenCL runs on a processor, modulo n and modulo n^2; compiling takes it seconds each, once for all tests.
 OPENCL_CASES = ((Shape(1, 12, 28, 1), False), (Shape(1, 12, 28, 1), True), (Shape(1, 75, 28, 1), True))
 
@@ -60,7 +61,7 @@ def host_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Shape, b
                 more, arguments = primitives()
                 text, kernels = text + more, {**kernels, **arguments}
             else:
-                kernels = {name: kernels[name] for name in kernels if name not in ("encode", "export_quotient")}
+                kernels = {name: kernels[name] for name in kernels if name not in SQUARES_ALONE}
             defines = shape.defines(rows_of(shape), square=square)
             made[shape, square] = HostProgram(folder, f"{shape}_{int(square)}", text, kernels, defines)
         return made[shape, square]

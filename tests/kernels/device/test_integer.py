@@ -125,6 +125,27 @@ def test_fixed_bases(lab: Lab) -> None:
     assert lab.elements("fixed_base", 1, table, given, words, 0, window, one) == [1 % lab.modulus]
 
 
+@pytest.mark.parametrize("bits", [0, 5, 250])
+def test_fixed_bases_in_logarithmic_form(square_lab: Lab, bits: int) -> None:
+    """More windows than one sum of logarithms may have, and in one exponent the largest of every window."""
+    lab, window, words = square_lab, 2, 8
+    n, rows, windows = lab.n, lab.shape.digits_of, max(1, -(-bits // 2))
+    pairs = [[tuple(fixed(f"{part} {w} {d}", 9000) % n for part in "tu") for d in range(3)] for w in range(windows)]
+    pairs = [[*some, (n - 1, n - 1)] for some in pairs]
+    table = lab.array([digit for some in pairs for t, u in some for digit in (*rows(t), *rows(u))])
+    exponents = [0, (1 << bits) - 1, fixed("logarithms", 256) % (1 << bits), fixed("more", 256) % (1 << bits)]
+    given, constants = lab.array(words_of(exponents, words)), lab.array([*rows(lab.radix**2 % n), *lab.montgomery(1)])
+    out = lab.elements("fixed_base_logarithmic", 4, table, given, words, bits, window, constants)
+    inverse, expected = pow(lab.radix, -1, lab.modulus), []
+    for e in exponents:
+        product = 1
+        for w in range(windows if bits else 0):
+            t, u = pairs[w][e >> window * w & 3]
+            product = product * t * (1 + u * n) * inverse % lab.modulus
+        expected.append(product)
+    assert out == expected
+
+
 def test_encoding(square_lab: Lab) -> None:
     lab = square_lab
     n = lab.n
