@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OPERATION = "multiply, FP64"
 RADIX = 51  # as in kernels/device/fp64.c
 _OPERATIONS = 3  # for a digit product: two multiply-adds and a subtraction
-_SHAPES = {1024: (2, 11, 1), 2048: (2, 21, 3), 4096: (4, 21, 3)}  # lanes, digits, rows
+SHAPES = {1024: (2, 11, 1), 2048: (2, 21, 3), 4096: (4, 21, 3)}  # lanes, digits, rows
 _ONE_LANE = {1024: (1, 21, 3), 2048: (1, 42, 3), 4096: (1, 84, 4)}
 _KNOWN = 256
 _ITEMS = 1 << 21
@@ -31,7 +31,7 @@ _BLOCK = 128
 
 def shape(facts: DeviceFacts, bits: int) -> tuple[int, int, int]:
     """Lanes, digits of a lane, and rows between two moves of columns."""
-    return (_SHAPES if facts.lanes >= max(lanes for lanes, _, _ in _SHAPES.values()) else _ONE_LANE)[bits]
+    return (SHAPES if facts.lanes >= max(lanes for lanes, _, _ in SHAPES.values()) else _ONE_LANE)[bits]
 
 
 def operations(facts: DeviceFacts, bits: int) -> float:

@@ -89,19 +89,18 @@ KERNEL(multiply_fp64)(
         }
         UNROLL for (i32 j = DIGITS; j < COLUMNS; j++) column[j] = 0;
     }
-    /* Carry: within the lane, then to the next one's two lowest digits, which leaves each digit at most D. Columns are
-     * signed and at least -2W 2^50, so that a lane lends the next 2W in advance: what it sends is then not negative. */
-    if (lane) column[0] -= 2 * W;
-    if (lane != LANES - 1) column[DIGITS - 1] += (u64)(2 * W) << RADIX;
+    /* Carry within each lane, then through the lanes, one further a round. Columns are signed, and so is what a lane
+     * sends; a lane may borrow in one round and be given back in a later one (all of them, for 0). What leaves the last
+     * lane adds up to 0, because the product is not negative and below R. Digits end below 2^51. */
     i64 carry = 0;
-    UNROLL for (i32 j = 0; j < DIGITS; j++) {
-        i64 sum = (i64)column[j] + carry;
-        column[j] = (u64)sum & MASK;
-        carry = sum >> RADIX;
+    ROLLED for (i32 round = 0; round < LANES; round++) {
+        if (round) carry = (i64)SHUFFLE_FROM_PREVIOUS((u64)carry);
+        UNROLL for (i32 j = 0; j < DIGITS; j++) {
+            i64 sum = (i64)column[j] + carry;
+            column[j] = (u64)sum & MASK;
+            carry = sum >> RADIX;
+        }
     }
-    u64 lowest = column[0] + SHUFFLE_FROM_PREVIOUS((u64)carry);
-    column[0] = lowest & MASK;
-    column[1] += lowest >> RADIX;
     UNROLL for (i32 j = 0; j < DIGITS; j++)
         if (active) out[at + j] = column[j];
 }

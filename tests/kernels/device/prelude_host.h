@@ -150,6 +150,7 @@ extern "C" u64 host_wide(void) { return host::wide; }
 #define RESTRICT __restrict__
 #define UNROLL
 #define ROLLED
+#define UNROLL_TWICE
 
 #define BLOCK_ID (host::block_id)
 #define THREAD_ID (host::thread_id)
@@ -157,6 +158,12 @@ extern "C" u64 host_wide(void) { return host::wide; }
 #define ORDER()
 
 typedef struct alignas(16) { u64 x, y; } u64x2;
+static inline u64 DOUBLE_BITS(double x) {
+    u64 bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+#define fma(a, b, c) __builtin_fma(a, b, c)
 #define MUL_HIGH(a, b) ((u64)(((unsigned __int128)(u64)(a) * (u64)(b)) >> 64))
 #define MULTIPLY(a, b) (host::wide++, (u64)(a) * (b)) /* counted: what they cost is what a product costs */
 #define MULTIPLY_ADD(acc, a, b) (host::wide++, (acc) += (u64)(a) * (b))
