@@ -77,11 +77,10 @@ def plan(facts: DeviceFacts, ring_degree: int, *, sums: bool = False) -> Plan:
     """`sums`: for the program that accumulates, whose tiles are smaller."""
     degree_log = ring_degree.bit_length() - 1
     most = LARGEST_TILE_LOG if facts.dialect == "cuda" or facts.serial else _OPENCL_TILE_LOG
-    columns_log = 0 if degree_log <= most else degree_log // 2
-    radix_log = SUMS_RADIX_LOG if sums and not facts.serial else RADIX_LOG
-    tile_log = min(degree_log, most)
-    if sums and columns_log:
-        tile_log = min(tile_log, _SUMS_TILE_LOG)
+    radix_log = RADIX_LOG
+    if sums and not facts.serial:
+        most, radix_log = _SUMS_TILE_LOG, SUMS_RADIX_LOG
+    columns_log, tile_log = 0 if degree_log <= most else degree_log // 2, min(degree_log, most)
     block = _SERIAL_BLOCK if facts.serial else max(_SMALLEST_BLOCK, 1 << max(0, tile_log - radix_log))
     return Plan(degree_log, columns_log, tile_log, radix_log, block)
 

@@ -177,7 +177,20 @@ class KernelSwitch(KernelBase):
             scratch = self._polynomials(size, remaining)
             whole = _Run(0, 1, 0, count, count)
             self._raise_run(
-                scratch, None, rows, tables.matrix, tables.weights, remaining, whole, mode, count + 1, count, 1, 0, size
+                cut,
+                scratch,
+                None,
+                rows,
+                tables.matrix,
+                tables.weights,
+                remaining,
+                whole,
+                mode,
+                count + 1,
+                count,
+                1,
+                0,
+                size,
             )
             rows, mode = scratch, _PLAIN
         roots = self._tables.roots(remaining)
@@ -225,7 +238,7 @@ class KernelSwitch(KernelBase):
             mode, matrix = self._digit_tables(a.basis, run, whole)
             own = (a, first)
             self._raise_run(
-                out, own, rows, matrix, matrix, whole, run, mode, run.width, len(a.basis), count, place, size
+                cut, out, own, rows, matrix, matrix, whole, run, mode, run.width, len(a.basis), count, place, size
             )
             if cut.two_passes:
                 sizes = _u32(run.start, run.width, run.stop, len(a.basis), count, run.first, width, place, first)
@@ -234,6 +247,7 @@ class KernelSwitch(KernelBase):
 
     def _raise_run(
         self,
+        cut: Plan,
         out: Buffer,
         own: tuple[PolynomialArray, int] | None,
         rows: Buffer,
@@ -249,8 +263,7 @@ class KernelSwitch(KernelBase):
         size: int,
     ) -> None:
         """First passes, or the only ones: `raise` of kernels/device/switch.c."""
-        cut, width = self._plan(target), len(target)
-        roots, primes = self._tables.roots(target), self._tables.primes(target)
+        width, roots, primes = len(target), self._tables.roots(target), self._tables.primes(target)
         values, values_width, values_first = (None, 0, 0) if own is None else (own[0].data, len(own[0].basis), own[1])
         buffers = (out, values, rows, matrix, weights, primes, roots.forward, *_slots(roots.slots))
         shape = _u32(mode, run.start, run.width, run.stop, own is not None, matrix_step, rows_width, values_width)
@@ -286,12 +299,12 @@ class KernelSwitch(KernelBase):
         whole, width, digits = key.basis, len(key.basis), run.last
         rows = self._digit_sources(a, _ranges(run), first, size)
         mode, matrix = self._digit_tables(a.basis, run, whole)
-        cut = plan(self._device.facts, whole.ring_degree, sums=True)
+        cut, columns = plan(self._device.facts, whole.ring_degree, sums=True), self._plan(whole)
         if cut.two_passes:
             scratch = self._polynomials(size * digits, whole)
-            own = (a, first)
+            own, columns = (a, first), columns if columns.two_passes else cut
             self._raise_run(
-                scratch, own, rows, matrix, matrix, whole, run, mode, run.width, len(a.basis), digits, 0, size
+                columns, scratch, own, rows, matrix, matrix, whole, run, mode, run.width, len(a.basis), digits, 0, size
             )
             rows, mode = scratch, _PLAIN
         roots, primes = self._tables.roots(whole), self._tables.primes(whole)

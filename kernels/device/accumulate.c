@@ -4,13 +4,40 @@
    sums of TILE / BLOCK words, for two components. */
 #include "ntt.h"
 
+#if COLUMNS_LOG == 0 /* conversion, transform and sums together; degrees this small leave a card idle anyway */
+#undef RESIDENT
+#define RESIDENT (BLOCK < 256 ? 256 / BLOCK : 1)
+#endif
+
 #define WORDS ((TILE + BLOCK - 1) / BLOCK)
 #define SUM_FOLD 16 /* digits in [0, 2q) times keys, between two reductions: 2^4 * 2^123, and room for one term before */
 
+#if NARROW /* primes below 2^29: 2^4 * 2^59, and room likewise */
+typedef u64 Sum;
+DEVICE Sum sum_zero(void) {
+    return 0;
+}
+DEVICE Sum sum_add(Sum sum, u64 x, u64 y) {
+    return sum + (u64)(u32)x * (u32)y;
+}
+DEVICE Sum sum_fold(Sum sum, Prime p) {
+    return reduce_word(sum, p);
+}
+DEVICE u64 sum_reduce(Sum sum, Prime p) {
+    return reduce_word(sum, p);
+}
+#else
+typedef Wide Sum;
+#define sum_zero wide_zero
+#define sum_add wide_multiply_add
+#define sum_fold wide_fold
+#define sum_reduce wide_reduce
+#endif
+
 /* The sums of both components, the key's words `step` apart; 0 where there is one component, whose sum is made twice. */
-DEVICE void add_products(Wide* left, Wide* right, u64 x, GLOBAL const u64* RESTRICT factor, u64 step) {
-    *left = wide_multiply_add(*left, x, factor[0]);
-    *right = wide_multiply_add(*right, x, factor[step]);
+DEVICE void add_products(Sum* left, Sum* right, u64 x, GLOBAL const u64* RESTRICT factor, u32 step) {
+    *left = sum_add(*left, x, factor[0]);
+    *right = sum_add(*right, x, factor[step]);
 }
 
 /* The last pass of digits 0 … digits - 1 over `width` primes, and out[base + b, c] = sum over j of digit j * key[c, j] for
@@ -27,10 +54,10 @@ KERNEL(accumulate)(
     LOCAL_ARRAY Word tile[TILE_WORDS];
     Share s = share_of(start, size, 1);
     Prime p = prime_at(primes, s.position);
-    u64 at = s.tile << TILE_LOG, step = components > 1 ? ((u64)digits * width) << DEGREE_LOG : 0;
+    u32 at = s.tile << TILE_LOG, step = components > 1 ? (digits * width) << DEGREE_LOG : 0;
     u32 own = s.position < values_width ? s.position / digit : digits; /* the digit that has this prime, or none */
-    Wide left[WORDS], right[WORDS];
-    UNROLL for (u32 i = 0; i < WORDS; i++) left[i] = right[i] = wide_zero();
+    Sum left[WORDS], right[WORDS];
+    UNROLL for (u32 i = 0; i < WORDS; i++) left[i] = right[i] = sum_zero();
     if (own < digits) {
         GLOBAL const u64* RESTRICT from = ROW(values, base + s.begin, values_width, s.position) + at;
         GLOBAL const u64* RESTRICT factor = ROW(key, own, width, s.position) + at;
@@ -39,9 +66,8 @@ KERNEL(accumulate)(
             if (word < TILE) add_products(&left[i], &right[i], from[word], factor + word, step);
         }
     }
-    u32 others = digits - (own < digits);
-    for (u32 k = 0; k < others; k++) {
-        u32 j = k + (k >= own);
+    for (u32 j = 0; j < digits; j++) {
+        if (j == own) continue;
         Source source;
 #if COLUMNS_LOG > 0
         source = plain_source(ROW(rows, (u64)s.begin * digits + j, width, s.position));
@@ -62,10 +88,10 @@ KERNEL(accumulate)(
                 add_products(&left[i], &right[i], x, factor + word, step);
             }
         }
-        if (k % SUM_FOLD == SUM_FOLD - 1) {
+        if (j % SUM_FOLD == SUM_FOLD - 1) {
             UNROLL for (u32 i = 0; i < WORDS; i++) {
-                left[i] = wide_fold(left[i], p);
-                right[i] = wide_fold(right[i], p);
+                left[i] = sum_fold(left[i], p);
+                right[i] = sum_fold(right[i], p);
             }
         }
         BARRIER();
@@ -74,8 +100,8 @@ KERNEL(accumulate)(
     UNROLL for (u32 i = 0; i < WORDS; i++) {
         u32 word = THREAD_ID + i * BLOCK;
         if (word < TILE) {
-            place[word] = wide_reduce(left[i], p);
-            if (components > 1) place[((u64)width << DEGREE_LOG) + word] = wide_reduce(right[i], p);
+            place[word] = sum_reduce(left[i], p);
+            if (components > 1) place[((u64)width << DEGREE_LOG) + word] = sum_reduce(right[i], p);
         }
     }
 }
