@@ -73,7 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     device.add_argument("--only", action="append", default=[], metavar="TEXT", help="rows with this in their name")
     device.add_argument("--wheels", type=Path, metavar="FOLDER", help="of missing packages (default: .whl)")
     device.add_argument("--output", type=Path, help="JSON file (default: bench/results/gpu-DEVICE-DATE-COMMIT.json)")
-    device.add_argument("--project", action="store_true", help="measure nothing: what instruction counts promise")
+    device.add_argument(
+        "--project",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="measure nothing: print what instruction counts promise, or put it between the marks of this page",
+    )
     device.set_defaults(command=_gpu)
 
     report = commands.add_parser("report", help="tables and plot of a finished run")
@@ -166,9 +172,11 @@ def _gpu(options: argparse.Namespace) -> int:
     from hecore.bench import gpu_wheels
 
     without = gpu_wheels.provide(options.wheels or gpu_wheels.FOLDER)
-    if options.project:
+    if options.project is not None:
         from hecore.bench import gpu_project
 
+        if options.project:
+            gpu_project.update_page(Path(options.project))
         print(gpu_project.markdown())
         return 0
     from hecore.bench import gpu_plan, gpu_report, gpu_run

@@ -22,22 +22,33 @@ if TYPE_CHECKING:
 OPERATION = "multiply, FP64"
 RADIX = 51  # as in kernels/device/fp64.c
 _OPERATIONS = 3  # for a digit product: two multiply-adds and a subtraction
-SHAPES = {1024: (2, 11, 1), 2048: (2, 21, 3), 4096: (4, 21, 3)}  # lanes, digits, rows
-_ONE_LANE = {1024: (1, 21, 3), 2048: (1, 42, 3), 4096: (1, 84, 4)}
+Shape = tuple[int, int, int]  # lanes, digits of a lane, rows between two moves of columns
+SHAPES: dict[int, tuple[Shape, ...]] = {  # few lanes and many registers, or the other way round
+    1024: ((2, 11, 1),),
+    2048: ((2, 21, 3), (4, 11, 4)),
+    4096: ((4, 21, 3), (8, 11, 4)),
+}
+_ONE_LANE: dict[int, tuple[Shape, ...]] = {1024: ((1, 21, 3),), 2048: ((1, 42, 3),), 4096: ((1, 84, 4),)}
+_LANES = 8  # that a device must have
 _KNOWN = 256
 _ITEMS = 1 << 21
 _BLOCK = 128
 
 
-def shape(facts: DeviceFacts, bits: int) -> tuple[int, int, int]:
-    """Lanes, digits of a lane, and rows between two moves of columns."""
-    return (SHAPES if facts.lanes >= max(lanes for lanes, _, _ in SHAPES.values()) else _ONE_LANE)[bits]
+def shapes(facts: DeviceFacts, bits: int) -> tuple[Shape, ...]:
+    """To try on a device, the likeliest first."""
+    return (SHAPES if facts.lanes >= _LANES else _ONE_LANE)[bits]
 
 
-def operations(facts: DeviceFacts, bits: int) -> float:
+def operations(shape: Shape) -> float:
     """Double-precision operations of one product: a product and its reduction take W^2 digit products each."""
-    lanes, digits, _ = shape(facts, bits)
+    lanes, digits, _ = shape
     return _OPERATIONS * 2 * (lanes * digits) ** 2
+
+
+def size(bits: int, shape: Shape) -> str:
+    """As rows call it."""
+    return f"{bits} bits, {shape[0]} x {shape[1]}"
 
 
 class DoubleRows:
@@ -51,11 +62,12 @@ class DoubleRows:
         if not isinstance(self.backend, KernelBackend):
             return
         for bits in (1024,) if quick else (4096, 2048):
-            yield self._job(self.backend, bits)
+            for shape in shapes(self.backend._device.facts, bits):
+                yield self._job(self.backend, bits, shape)
 
-    def _job(self, backend: KernelBackend, bits: int) -> Job:
+    def _job(self, backend: KernelBackend, bits: int, shape: Shape) -> Job:
         facts = backend._device.facts
-        lanes, digits, rows = shape(facts, bits)
+        lanes, digits, rows = shape
         width, n = lanes * digits, self.inputs.odd(f"modulus {bits}", bits)
         block = facts.block if facts.serial else _BLOCK if lanes > 1 else min(facts.block, 16)
         defines = {"BLOCK": block, "LANES": lanes, "DIGITS": digits, "ROWS": rows}
@@ -81,10 +93,10 @@ class DoubleRows:
                 expected = [left[i] * right[_KNOWN - 1 - i] * factor % n for i in at[look]]
                 return wrong(OPERATION, found, expected)
 
-            return Case(run, check, Work(double=operations(facts, bits)))
+            return Case(run, check, Work(double=operations(shape)))
 
         enough = facts.parallel // lanes
-        return Job(OPERATION, f"{bits} bits, plain", "product", make, 64, _ITEMS, 24 * width, enough)
+        return Job(OPERATION, size(bits, shape), "product", make, 64, _ITEMS, 24 * width, enough)
 
 
 def _digits(values: list[int], width: int) -> NDArray[np.uint64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.backends.device import DeviceFacts
@@ -17,7 +18,9 @@ from hecore.backends.kernel_context import geometries
 from hecore.bench import gpu_fp64, report
 from hecore.bench.gpu_ring import transform_bytes
 from hecore.bench.gpu_work import ModularWork, decryption, encryption
+from hecore.errors import ParameterError
 
+BEGIN, END = "<!-- bench:projected:begin -->", "<!-- bench:projected:end -->"
 SHARE = 0.6
 _FULL_RATE = 64  # 32-bit multiply-adds a clock and multiprocessor: CUDA's programming guide, for 8.0 and 9.0
 _MEMORY = 80 << 30
@@ -69,7 +72,9 @@ def projected() -> Iterator[Projected]:
     """The operations that have a target, and what competes with them."""
     shapes = geometries(FACTS)
     yield Projected("4096-bit Montgomery product", _plain(4096).counts.product, "wide")
-    yield Projected("4096-bit Montgomery product by FP64", gpu_fp64.operations(FACTS, 4096), "double")
+    yield Projected(
+        "4096-bit Montgomery product by FP64", gpu_fp64.operations(gpu_fp64.shapes(FACTS, 4096)[0]), "double"
+    )
     for bits in (2048, 4096):
         yield Projected(f"mod_exp {bits}/{bits // 2}, plain", _plain(bits).power(bits // 2).executed, "wide")
         yield Projected(f"mod_exp {bits}/{bits // 2}, square form", _square(bits).power(bits // 2).executed, "wide")
@@ -106,6 +111,15 @@ def markdown() -> str:
         "A second, counted and not measured: no card has run this. Where two numbers stand, wide multiply-adds "
         f"(32 × 32 + 64 bits) are issued at the rate of narrow ones or at half of it, which is not published. {cards}."
     )
+
+
+def update_page(path: Path) -> None:
+    """Put table and text between the page's two marks. Raises ParameterError where they are not there once, in order."""
+    text = path.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ParameterError(f"cannot update {path.name}: it needs the line {BEGIN} and after it {END}, once each")
+    head, rest = text.split(BEGIN)
+    path.write_text(f"{head}{BEGIN}\n{markdown()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 _WORDS = {"wide": "wide multiply-adds", "double": "FP64 operations", "bytes": "bytes"}

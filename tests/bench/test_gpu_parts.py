@@ -18,6 +18,7 @@ from hecore.backends.protocol import IntegerBackend
 from hecore.backends.reference import ReferenceBackend
 from hecore.backends.ring_protocol import RingBackend
 from hecore.bench import gpu_exact, gpu_project, gpu_report, gpu_targets, gpu_wheels
+from hecore.bench.cli import main
 from hecore.bench.gpu_device import Clock
 from hecore.bench.gpu_inputs import Inputs, fresh_seed
 from hecore.bench.gpu_integers import Modular
@@ -115,7 +116,7 @@ def test_modular_rows_look_at_what_the_last_round_left() -> None:
 
 def test_rows_of_targets_come_first_and_exist() -> None:
     names = [job.row.name for job in jobs(ReferenceBackend(), "5eed", quick=False)]
-    wanted = gpu_targets.ROWS - {gpu_targets.PRODUCT_FP64}  # of kernel backends alone
+    wanted = gpu_targets.ROWS - {*gpu_targets.PRODUCTS_FP64}  # of kernel backends alone
     assert set(names[: len(wanted)]) == wanted
     assert len(set(names)) == len(names)
 
@@ -271,11 +272,16 @@ def test_a_bare_machine_runs(tmp_path: Path) -> None:
     assert load(tmp_path / "run.json").holds
 
 
-def test_the_page_has_the_projections_of_today() -> None:
-    """`python -m hecore.bench gpu --project` prints what stands between the marks."""
-    page = (Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    marked = page.split("<!-- bench:projected:begin -->\n")[1].split("\n<!-- bench:projected:end -->")[0]
-    assert marked == gpu_project.markdown()
+def test_the_page_has_the_projections_of_today(tmp_path: Path) -> None:
+    """Where it has not: `python -m hecore.bench gpu --project docs/benchmarks.md`."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+    copy = tmp_path / page.name
+    copy.write_bytes(page.read_bytes())
+    assert main(["gpu", "--project", str(copy)]) == 0
+    assert gpu_project.markdown() in copy.read_text(encoding="utf-8")
+    assert copy.read_bytes() == page.read_bytes()
+    copy.write_text(gpu_project.END + gpu_project.BEGIN)
+    assert main(["gpu", "--project", str(copy)]) == 2
 
 
 # -- workers -----------------------------------------------------------------------------------------------------

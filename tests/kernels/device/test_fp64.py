@@ -87,7 +87,7 @@ def test_products_are_exact(device: KernelBase, width: int, rows: int, kind: str
 
 
 @pytest.mark.skipif(COMPILER is None, reason="needs g++")
-@pytest.mark.parametrize(("lanes", "width", "rows"), [*SHAPES.values(), (4, 11, 4), (8, 11, 4)])
+@pytest.mark.parametrize(("lanes", "width", "rows"), [shape for shapes in SHAPES.values() for shape in shapes])
 def test_products_are_exact_in_several_lanes(tmp_path: Path, lanes: int, width: int, rows: int) -> None:
     defines = {"BLOCK": 64, "LANES": lanes, "DIGITS": width, "ROWS": rows}
     program = HostProgram(tmp_path, "fp64", text_of("fp64"), signatures("fp64"), defines)
