@@ -173,12 +173,7 @@ def _gpu(options: argparse.Namespace) -> int:
 
     without = gpu_wheels.provide(options.wheels or gpu_wheels.FOLDER)
     if options.project is not None:
-        from hecore.bench import gpu_project
-
-        if options.project:
-            gpu_project.update_page(Path(options.project))
-        print(gpu_project.markdown())
-        return 0
+        return _project(options.project)
     from hecore.bench import gpu_plan, gpu_report, gpu_run
 
     for name in without:
@@ -189,6 +184,15 @@ def _gpu(options: argparse.Namespace) -> int:
     print(gpu_report.terminal(results))
     print(f"written to {path}")
     return 0 if results.holds else 1
+
+
+def _project(page: str) -> int:
+    from hecore.bench import gpu_project
+
+    if page:
+        gpu_project.update_page(Path(page))
+    print(gpu_project.markdown())
+    return 0
 
 
 def _finish(results: Results, output: Path | None) -> int:

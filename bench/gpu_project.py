@@ -114,7 +114,7 @@ def markdown() -> str:
 
 
 def update_page(path: Path) -> None:
-    """Put table and text between the page's two marks. Raises ParameterError where they are not there once, in order."""
+    """Put table and text between a page's two marks. Raises ParameterError where they are not there once, in order."""
     text = path.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ParameterError(f"cannot update {path.name}: it needs the line {BEGIN} and after it {END}, once each")
