@@ -65,6 +65,8 @@ class PaillierRows:
             ("obfuscators", self._obfuscators),
             ("encrypt, from numbers", self._encrypt_numbers),
             ("decrypt, to numbers", self._decrypt_numbers),
+            ("upload", self._upload),
+            ("download", self._download),
         ):
             yield Job(f"paillier {operation}", f"{bits}", "value", partial(make, bits=bits), 64, most, each, enough)
         key_bits, rows, columns = _QUICK_MATVEC if quick else _MATVEC
@@ -198,7 +200,32 @@ class PaillierRows:
         note = f"{rows} x {columns:,}; the matrix crosses within the time"
         return Case(run, check, work, transfers, rows * columns, note)
 
+    def _upload(self, items: int, bits: int) -> Case:
+        """From the host's limbs to residues as kernels have them."""
+        modulus = self.key(bits).public.n_squared
+        limbs = self._limbs(items, bits)
+
+        def check(result: ResidueArray) -> str:
+            at = spots(items)
+            return wrong("residues", self._ciphertexts(result, at), ints_from_limbs(limbs[at]))
+
+        return Case(lambda: self.backend.upload(limbs, modulus), check, note=f"{8 * modulus.limbs} bytes each")
+
+    def _download(self, items: int, bits: int) -> Case:
+        modulus = self.key(bits).public.n_squared
+        limbs = self._limbs(items, bits)
+        a = self.backend.upload(limbs, modulus)
+
+        def check(result: Limbs) -> str:
+            return "" if np.array_equal(result, limbs) else "residues are not those that were sent"
+
+        return Case(lambda: self.backend.download(a), check, note=f"{8 * modulus.limbs} bytes each")
+
     # -- operands and results ------------------------------------------------------------------------------
+
+    def _limbs(self, items: int, bits: int) -> Limbs:
+        """Residues modulo n^2, a few over and over."""
+        return self.inputs.limbs("residues", _KNOWN, self.key(bits).public.n_squared.value)[places(items, _KNOWN)]
 
     def _prepared(self, bits: int) -> _Key:
         key = self.key(bits)

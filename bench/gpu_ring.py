@@ -39,7 +39,10 @@ class RingRows:
         for degree_log in QUICK_DEGREE_LOGS if quick else DEGREE_LOGS:
             for operation in ("ntt", "intt"):
                 yield self._transform(operation, 1 << degree_log, total)
-        yield self._product(1 << (QUICK_DEGREE_LOGS[0] if quick else 14), total)
+        degree = 1 << (QUICK_DEGREE_LOGS[0] if quick else 14)
+        yield self._product(degree, total)
+        for operation in ("ring_upload", "ring_download"):
+            yield self._transfer(operation, degree, total // 4)
 
     def _basis(self, degree: int) -> RnsBasis:
         return RnsBasis(degree, ntt_primes(degree, _MODULI))
@@ -96,6 +99,28 @@ class RingRows:
         most = max(1, total // each)
         size = f"N={degree}, {_megabytes(most * each)}"
         return Job("residue_mul (square)", size, "polynomial", make, 1, most, 3 * each, most)
+
+    def _transfer(self, operation: str, degree: int, total: int) -> Job:
+        """Between pageable memory of the host and the device."""
+        basis, up = self._basis(degree), operation == "ring_upload"
+        each = len(basis) * degree * _WORD
+
+        def make(size: int) -> Case:
+            known = self.inputs.polynomials(f"ring {degree}", _KNOWN, basis)
+            words = known[np.arange(size) % _KNOWN]
+            there = self.backend.ring_upload(words, basis, ntt=True)
+
+            def check(result: PolynomialArray | Words) -> str:
+                back = result if isinstance(result, np.ndarray) else self.backend.ring_download(result)
+                return "" if np.array_equal(back, words) else "residues are not those that were sent"
+
+            def run() -> PolynomialArray | Words:
+                return self.backend.ring_upload(words, basis, ntt=True) if up else self.backend.ring_download(there)
+
+            return Case(run, check, counted=size * len(basis), note=f"{_WORD * degree} bytes each")
+
+        most = max(1, total // each)
+        return Job(operation, f"N={degree}, {_megabytes(most * each)}", "polynomial", make, 1, most, 3 * each)
 
 
 def transform_bytes(facts: DeviceFacts, degree: int) -> float:

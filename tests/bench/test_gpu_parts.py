@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from hecore.backends.ring_protocol import RingBackend
 from hecore.bench import gpu_exact, gpu_project, gpu_report, gpu_targets, gpu_wheels
 from hecore.bench.cli import main
 from hecore.bench.gpu_device import Clock
+from hecore.bench.gpu_fp64 import DoubleRows
 from hecore.bench.gpu_inputs import Inputs, fresh_seed
 from hecore.bench.gpu_integers import Modular
 from hecore.bench.gpu_plan import Budget, GpuPlan
@@ -29,6 +31,8 @@ from hecore.bench.gpu_rows import Bench, Case, Job
 from hecore.bench.gpu_suites import jobs
 from hecore.bench.gpu_work import ModularWork
 from hecore.errors import BackendUnavailableError, ParameterError
+from tests.backends.host_device import HostBackend
+from tests.kernels.device.host import COMPILER
 
 # Operations whose results are random, or which a problem uses to make its operands.
 _NOT_COMPARED = {"upload", "ring_upload", "fixed_base_table", "synchronize"}
@@ -112,6 +116,18 @@ def test_modular_rows_look_at_what_the_last_round_left() -> None:
         assert case.check(case.run()) == "", job.row.name
         short = backend.take(case.run(), np.arange(70, dtype=np.intp)[::-1])
         assert "wrong" in case.check(short), job.row.name
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs g++")
+def test_rows_of_several_lanes_an_integer() -> None:
+    """As on a card, whose shapes PoCL never sees."""
+    backend = HostBackend(32)
+    asked = [*Modular(backend, Inputs("5eed")).jobs(quick=True), *DoubleRows(backend, Inputs("5eed")).jobs(quick=True)]
+    assert asked[-1].row.size == "1024 bits, 2 x 11"
+    for job in asked:
+        row = replace(bench(), backend=backend, clock=Clock(backend)).row(replace(job, most=70))
+        assert row.good, row.failure
+        assert row.work is not None
 
 
 def test_rows_of_targets_come_first_and_exist() -> None:
