@@ -88,9 +88,8 @@ def chains() -> list[object]:
 
 def changed(backend: Backend, log: int, chain: str) -> list[Words]:
     basis, special, digits = CHAINS[chain]
-    return switched(
-        backend, basis_named(basis, 1 << log), basis_named(special, 1 << log), digits, MANY if log < 10 else 1
-    )
+    size = MANY if log < 10 and chain != "long" else 1
+    return switched(backend, basis_named(basis, 1 << log), basis_named(special, 1 << log), digits, size)
 
 
 @cache

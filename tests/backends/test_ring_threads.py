@@ -14,6 +14,7 @@ import pytest
 from hecore.backends.cpu import CpuBackend
 from hecore.backends.reference import ReferenceBackend
 from hecore.errors import DeviceLostError
+from tests.backends.conftest import NAMES
 from tests.backends.ring_lab import RingLab, basis_named
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def expected(seed: int) -> Words:
     return work(ReferenceBackend(), seed)
 
 
+@pytest.mark.skipif("cpu" not in NAMES, reason="of the CPU alone")
 @pytest.mark.parametrize("threads", [2, 3, 7])
 def test_any_number_of_threads(threads: int) -> None:
     assert np.array_equal(work(CpuBackend(threads), 0), expected(0))
