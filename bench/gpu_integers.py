@@ -115,9 +115,14 @@ class Modular:
 
         costs = self.costs(modulus)
         work = costs.power(exponent_bits) if costs else None
-        size = f"{bits}/{exponent_bits}, {form}"
+        size = power_size(bits, exponent_bits, form)
         each, enough = 80 * modulus.limbs * 8, saturating_batch(self.backend) // 2
         return Job("mod_exp", size, "power", make, 16, _POWERS, each, enough, (bits, exponent_bits))
+
+
+def power_size(bits: int, exponent_bits: int, form: str) -> str:
+    """As rows call it."""
+    return f"{bits}/{exponent_bits}, {form}"
 
 
 def resident_product(a: ResidueArray, b: ResidueArray) -> Any:

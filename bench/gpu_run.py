@@ -36,7 +36,7 @@ def run(plan: GpuPlan, path: Path, say: Callable[[str], None], backend: Backend 
     budget = Budget(plan.budget)
     opened = registry._create(registry._find(plan.device)) if backend is None else backend
     with gpu_workers.started() as workers, _ended_when_hanging(plan.budget + _GRACE):
-        baselines = {key: workers.baseline(*key) for key in gpu_suites.baselines(quick=plan.quick)}
+        baselines = {key: workers.baseline(*key) for key in gpu_suites.baselines(plan)}
         log = CompileLog()
         machine = gpu_machine.describe(plan.device)
         results = GpuResults(machine=machine, plan={**asdict(plan), "only": [*plan.only]}, seed=fresh_seed())

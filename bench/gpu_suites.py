@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from hecore.bench.gpu_ckks import CkksRows
 from hecore.bench.gpu_fp64 import DoubleRows
 from hecore.bench.gpu_inputs import Inputs
-from hecore.bench.gpu_integers import POWERS, QUICK_POWERS, Modular
+from hecore.bench.gpu_integers import PLAIN, POWERS, QUICK_POWERS, SQUARE, Modular, power_size
 from hecore.bench.gpu_paillier import PaillierRows
 from hecore.bench.gpu_ring import RingRows
 from hecore.bench.gpu_targets import ROWS
 
 if TYPE_CHECKING:
     from hecore.backends.ring_protocol import Backend
+    from hecore.bench.gpu_plan import GpuPlan
     from hecore.bench.gpu_rows import Job
 
 
@@ -31,6 +32,7 @@ def _all(backend: Backend, inputs: Inputs, *, quick: bool) -> Iterator[Job]:
     yield from DoubleRows(backend, inputs).jobs(quick=quick)
 
 
-def baselines(*, quick: bool) -> tuple[tuple[int, int], ...]:
-    """Bits of modulus and exponent of the powers that one CPU thread stands beside."""
-    return QUICK_POWERS if quick else POWERS
+def baselines(plan: GpuPlan) -> list[tuple[int, int]]:
+    """Bits of modulus and exponent of the powers that one CPU thread is to stand beside."""
+    pairs = QUICK_POWERS if plan.quick else POWERS
+    return [pair for pair in pairs if any(plan.wants(f"mod_exp/{power_size(*pair, form)}") for form in (PLAIN, SQUARE))]
