@@ -13,11 +13,13 @@ pytest.importorskip("pyopencl")
 
 from hecore.backends.reference import ReferenceBackend
 from hecore.errors import BackendError, DeviceMemoryError
-from tests.backends.ring_lab import RingLab, basis_named, noise
+from tests.backends.ring_lab import RingLab, basis_named, noise, switched
 from tests.backends.watched_device import WatchedBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hecore.backends.ring_protocol import Words
 
 BASIS = basis_named("60+40+50-", 64)
 POLYNOMIAL = 3 * 64 * 8  # bytes
@@ -82,6 +84,38 @@ def test_where_nothing_can_be_cut_an_error_says_so_and_nothing_is_lost(backend: 
                 operation()
     lab.same(a, words, BASIS, (), ntt=False)
     everything(backend)
+
+
+def test_changes_of_basis_in_parts(backend: WatchedBackend) -> None:
+    """By a budget of one polynomial, and where no more memory is to be had than the result takes."""
+    extra, digits, size = basis_named("59", 64), [(0, 1), (1, 3)], 5
+    expected = switched(ReferenceBackend(), BASIS, extra, digits, size)
+    small = WatchedBackend(memory_budget=1)
+    for mine, theirs in zip(switched(small, BASIS, extra, digits, size), expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert Counter(kernel for kernel, _ in small.watched.launches)["accumulate_raised"] == size
+    lab, whole, thirds = RingLab(backend), BASIS.join(extra), [(0, 1), (1, 2), (2, 3)]
+    a, key = lab.up(lab.words(BASIS, (size,)), BASIS), lab.up(lab.words(whole, (1, 3), "b"), whole)
+    result = size * len(whole) * 64 * 8
+
+    def with_two_keys() -> Words:  # digits are stored for more than one: three times what one key's result takes
+        return backend.ring_download(backend.decompose_mul_accumulate(a, thirds, extra, [key, key]))
+
+    right, before = with_two_keys(), len(backend.watched.launches)
+    with backend.watched.refusing(2 * result):
+        np.testing.assert_array_equal(with_two_keys(), right)
+    assert Counter(kernel for kernel, _ in backend.watched.launches[before:])["accumulate_raised"] > 2
+    operations: list[Callable[[], object]] = [
+        lambda: backend.intt(a),
+        lambda: backend.divide_round(a, 1),
+        lambda: backend.decompose(a, thirds, extra),
+        lambda: backend.decompose_mul_accumulate(a, thirds, extra, key),
+    ]
+    with backend.watched.refusing(POLYNOMIAL // 2):
+        for operation in operations:
+            with pytest.raises(DeviceMemoryError):
+                operation()
+    np.testing.assert_array_equal(with_two_keys(), right)
 
 
 # -- secrets --------------------------------------------------------------------------------------------------
