@@ -18,6 +18,14 @@
 #endif
 #define COLUMNS (DIGITS + ROWS)
 
+/* Where a step is short, two of them leave a compiler room to move columns by naming other registers. */
+#define SHORT_STEPS (ROWS < 3 && DIGITS < 20)
+#if SHORT_STEPS
+#define STEPS UNROLL_TWICE
+#else
+#define STEPS ROLLED
+#endif
+
 /* acc[j] += x[j]*digit. The highest column is new in every row but the first: a product, not a sum. */
 DEVICE void add_row(u64* acc, const u32* x, u32 digit, u32 new_column) {
     UNROLL for (u32 j = 0; j < DIGITS - 1; j++) MULTIPLY_ADD(acc[j], x[j], digit);
@@ -32,7 +40,7 @@ DEVICE void add_row(u64* acc, const u32* x, u32 digit, u32 new_column) {
    digits of the remainder. u, v and low are whole slots; x, y and n are this lane's digits. */
 DEVICE void pass(u64* acc, u32 products, const u32* x, LOCAL const u32* u, const u32* y, LOCAL const u32* v, u32 reduce,
                  LOCAL const u32* n, u32 inverse, u32 keep, LOCAL u32* low) {
-    ROLLED for (u32 i = 0; i < W; i += ROWS) {
+    STEPS for (u32 i = 0; i < W; i += ROWS) {
         u32 m[ROWS];
         UNROLL for (u32 j = 0; j < DIGITS; j++) acc[j] = acc[j + ROWS];
         UNROLL for (u32 r = 0; r < ROWS; r++) {

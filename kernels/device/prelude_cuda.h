@@ -17,6 +17,7 @@ typedef ulonglong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 #define RESTRICT __restrict__
 #define UNROLL _Pragma("unroll")
 #define ROLLED _Pragma("unroll 1") /* a loop that stays one */
+#define UNROLL_TWICE _Pragma("unroll 2")
 
 #define BLOCK_ID ((u32)blockIdx.x)
 #define THREAD_ID ((u32)threadIdx.x)

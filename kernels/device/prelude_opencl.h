@@ -24,6 +24,7 @@ typedef ulong2 u64x2; /* .x and .y; aligned to 16 bytes, loaded at once */
 #define RESTRICT restrict
 #define UNROLL
 #define ROLLED
+#define UNROLL_TWICE
 
 #define BLOCK_ID ((u32)get_group_id(0))
 #define THREAD_ID ((u32)get_local_id(0))

@@ -5,6 +5,11 @@
 #include "montgomery.h"
 #include "element.h"
 
+#if SHORT_STEPS /* which take registers, as the walk does */
+#undef RESIDENT
+#define RESIDENT 3
+#endif
+
 /* Registers <- the element at `row`, and back, by the lanes themselves: seldom enough that it need not go through slots. */
 DEVICE void load_element(u32* x, GLOBAL const u32* rows, u64 row) {
     GLOBAL const u32* from = rows + row * ROW + LANE * DIGITS;
