@@ -10,6 +10,8 @@ import numpy as np
 
 from hecore import ckks
 from hecore.backends import registry
+from hecore.bench.gpu_device import traffic
+from hecore.bench.gpu_results import Work
 from hecore.bench.gpu_rows import Case, Job
 from hecore.ckks import evaluator, rotation
 
@@ -74,7 +76,7 @@ class CkksRows:
     def _multiply(self, batch: int) -> Case:
         o = self._operands(batch)
         run = self._here(lambda: evaluator.multiply_rescale(o.x.ciphertext, o.y.ciphertext))
-        return Case(run, lambda result: self._compare(o, result, o.a * o.b))
+        return self._case(run, lambda result: self._compare(o, result, o.a * o.b), batch)
 
     def _recorded(self, batch: int) -> Case:
         """The same sequence of kernels as one command, and the same bits."""
@@ -88,7 +90,7 @@ class CkksRows:
             same = np.array_equal(self.backend.ring_download(result.polynomials), eager)
             return "" if same else "a replay gives other residues than the operations one by one"
 
-        return Case(recording.replay, check)
+        return Case(recording.replay, check, self._work(run, batch))
 
     def _rotate(self, batch: int) -> Case:
         o = self._operands(batch)
@@ -102,32 +104,39 @@ class CkksRows:
             ]
             return next(filter(None, wrong), "")
 
-        return Case(run, check, counted=batch * len(STEPS))
+        return self._case(run, check, batch * len(STEPS))
 
     def _multiply_plain(self, batch: int) -> Case:
         o = self._operands(batch)
         rows = o.b.reshape(batch, -1)
         plain = ckks.encode(rows, self._parameters, bound=1.0, backend=self.backend)
         run = self._here(lambda: evaluator.multiply_rescale(o.x.ciphertext, plain))
-        return Case(run, lambda result: self._compare(o, result, o.a * o.b))
+        return self._case(run, lambda result: self._compare(o, result, o.a * o.b), batch)
 
     def _add(self, batch: int) -> Case:
         o = self._operands(batch)
         run = self._here(lambda: evaluator.add(o.x.ciphertext, o.y.ciphertext))
-        return Case(run, lambda result: self._compare(o, result, o.a + o.b))
+        return self._case(run, lambda result: self._compare(o, result, o.a + o.b), batch)
 
     def _encrypt(self, batch: int) -> Case:
         o = self._operands(batch)
         run = self._here(lambda: o.keys.public_key.encrypt(o.a, bound=1.0))
         note = "numbers are encoded by the host within the time"
-        return Case(run, lambda result: self._compare(o, result.ciphertext, o.a), note=note)
+        return self._case(run, lambda result: self._compare(o, result.ciphertext, o.a), batch, note)
 
     def _decrypt(self, batch: int) -> Case:
         o = self._operands(batch)
         run = self._here(lambda: o.keys.secret_key.decrypt(o.x))
-        return Case(
-            run, lambda result: _difference(result, o.a), note="numbers are decoded by the host within the time"
-        )
+        note = "numbers are decoded by the host within the time"
+        return self._case(run, lambda result: _difference(result, o.a), batch, note)
+
+    def _case(self, run: Callable[[], Any], check: Callable[[Any], str], items: int, note: str = "") -> Case:
+        return Case(run, check, self._work(run, items), counted=items, note=note)
+
+    def _work(self, run: Callable[[], Any], items: int) -> Work | None:
+        run()  # what is made once
+        moved = traffic(self.backend, run)
+        return None if moved is None else Work(bytes=moved / items)
 
     # -- operands and results ------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,30 @@ def poisoned(backend: Backend) -> Iterator[None]:
 
     with _replaced(device, "allocate", rubbish):
         yield
+
+
+def traffic(backend: Backend, function: Callable[[], object]) -> int | None:
+    """Bytes of device memory that `function` reads and writes, if each launch takes every buffer that it names once.
+
+    That is what passes over whole arrays take; a launch that works on a part of an array counts too much. None for a
+    backend without kernels.
+    """
+    programs: Any = getattr(backend, "_programs", None)
+    if programs is None:
+        return None
+    launch, seen = programs.launch, 0
+
+    def counted(program: str, kernel: str, defines: Mapping[str, int], threads: int, *arguments: Any) -> None:
+        nonlocal seen
+        if threads:
+            seen += sum(
+                {id(a): a.nbytes for a in arguments if a is not None and not isinstance(a, np.generic)}.values()
+            )
+        launch(program, kernel, defines, threads, *arguments)
+
+    with _replaced(programs, "launch", counted):
+        function()
+    return seen
 
 
 @contextmanager

@@ -14,19 +14,21 @@ import numpy as np
 import pytest
 
 from hecore.arith.modulus import Modulus
+from hecore.arith.rns import RnsBasis, ntt_primes
 from hecore.backends.kernel_context import geometries
 from hecore.backends.protocol import IntegerBackend
 from hecore.backends.reference import ReferenceBackend
 from hecore.backends.ring_protocol import RingBackend
 from hecore.bench import gpu_exact, gpu_project, gpu_report, gpu_targets, gpu_wheels
 from hecore.bench.cli import main
-from hecore.bench.gpu_device import Clock
+from hecore.bench.gpu_device import Clock, traffic
 from hecore.bench.gpu_fp64 import DoubleRows
 from hecore.bench.gpu_inputs import Inputs, fresh_seed
 from hecore.bench.gpu_integers import Modular
 from hecore.bench.gpu_plan import Budget, GpuPlan
 from hecore.bench.gpu_project import FACTS
 from hecore.bench.gpu_results import Ceiling, Check, GpuResults, GpuRow, Recorder, Work, load
+from hecore.bench.gpu_ring import transform_bytes
 from hecore.bench.gpu_rows import Bench, Case, Job
 from hecore.bench.gpu_suites import jobs
 from hecore.bench.gpu_work import ModularWork
@@ -128,6 +130,20 @@ def test_rows_of_several_lanes_an_integer() -> None:
         row = replace(bench(), backend=backend, clock=Clock(backend)).row(replace(job, most=70))
         assert row.good, row.failure
         assert row.work is not None
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs g++")
+def test_traffic_is_what_passes_take() -> None:
+    backend, degree, count = HostBackend(32), 64, 50
+    basis = RnsBasis(degree, ntt_primes(degree, (60, 60)))
+    words = Inputs("5eed").polynomials("a", count, basis)
+    a = backend.ring_upload(words, basis, ntt=False)
+    moved = traffic(backend, lambda: backend.ntt(a))
+    passes = 2 * count * transform_bytes(backend._device.facts, degree)
+    assert moved is not None
+    assert passes <= moved < 1.1 * passes, "roots and primes are little beside so many polynomials"
+    assert traffic(backend, lambda: None) == 0
+    assert traffic(ReferenceBackend(), lambda: None) is None
 
 
 def test_rows_of_targets_come_first_and_exist() -> None:
