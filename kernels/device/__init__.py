@@ -13,6 +13,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _FOLDER = Path(__file__).resolve().parent
 _INCLUDE = re.compile(r'#include "([a-z0-9_]+\.h)"$')
@@ -23,12 +24,14 @@ DIALECTS = ("cuda", "opencl")
 class Kernel:
     """One entry point. Arguments are `u32`, `u64` or `i32` scalars, or pointers: `const u32*`, `u64*`, …
 
-    `secret`: some buffer may hold a secret, so that no branch and no address may depend on the contents of any.
+    `secret`: some buffer may hold a secret, so that no branch and no address may depend on the contents of any but the
+    `public` ones: tables of indices that whoever launches the kernel chose.
     """
 
     name: str
     arguments: tuple[tuple[str, str], ...]  # (type, name)
     secret: bool
+    public: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,18 @@ def cuda_options(capability: str) -> tuple[str, ...]:
 @cache
 def manifest(program: str) -> Manifest:
     """A program's manifest."""
-    read = tomllib.loads((_FOLDER / f"{program}.toml").read_text())
-    kernels = {
-        name: Kernel(name, tuple(_argument(text) for text in entry["arguments"]), bool(entry["secret"]))
-        for name, entry in read["kernels"].items()
-    }
+    read = _read(program)
+    kernels = {name: _kernel(name, entry) for name, entry in read["kernels"].items()}
     return Manifest(program, tuple(read["defines"]), kernels)
+
+
+def _read(program: str) -> dict[str, Any]:
+    return tomllib.loads((_FOLDER / f"{program}.toml").read_text())
+
+
+def _kernel(name: str, entry: dict[str, Any]) -> Kernel:
+    arguments = tuple(_argument(text) for text in entry["arguments"])
+    return Kernel(name, arguments, bool(entry["secret"]), tuple(entry.get("public", ())))
 
 
 def _argument(text: str) -> tuple[str, str]:
