@@ -16,6 +16,8 @@ from hecore.bench.gpu_results import Check, Recorder
 from hecore.bench.gpu_workers import Workers
 from hecore.errors import DeviceLostError
 
+_MANY = 6  # processes
+
 
 def compare(
     backend: Backend, problems: Sequence[Problem], workers: Workers, recorder: Recorder, budget: Budget, until: float
@@ -26,19 +28,28 @@ def compare(
     Raises DeviceLostError.
     """
     seed = recorder.results.seed
-    longest_first = sorted(problems, key=lambda problem: problem.weight, reverse=True)
-    futures = {problem: workers.answers(problem, seed) for problem in longest_first}
+    futures = {problem: workers.answers(problem, seed) for problem in _order(problems, workers.processes)}
+    open_problems: dict[Problem, tuple[list[Answer], str]] = {}
     try:
         for problem in problems:
-            left = until - budget.spent
-            if left < LEAST:
+            if until - budget.spent < LEAST:
                 recorder.append(unchecked=problem.name)
                 continue
             with poisoned(backend):
-                found, failure = _device_answers(backend, problem, seed)
+                open_problems[problem] = _device_answers(backend, problem, seed)
+            for known in [known for known in open_problems if futures[known].done()]:
+                _judge(recorder, known, *open_problems.pop(known), futures[known], 0.0)
+    finally:  # what a device did before it was lost is judged, too
+        for problem, (found, failure) in open_problems.items():
             _judge(recorder, problem, found, failure, futures[problem], until - budget.spent)
-    finally:
         workers.stop(futures.values())
+
+
+def _order(problems: Sequence[Problem], processes: int) -> Sequence[Problem]:
+    """Many processes begin with what takes longest, few with what is asked for first."""
+    if processes < _MANY:
+        return problems
+    return sorted(problems, key=lambda problem: problem.weight, reverse=True)
 
 
 def _device_answers(backend: Backend, problem: Problem, seed: str) -> tuple[list[Answer], str]:
@@ -59,7 +70,7 @@ def _judge(
 ) -> None:
     """Enter a check an operation; those that the device did not reach fail with what stopped it."""
     try:
-        expected = future.result(timeout=max(LEAST, left))
+        expected = future.result(timeout=max(0.0, left))
     except (LateError, BrokenProcessPool) as error:
         if failure:
             recorder.append(checks=Check(_next(found), problem.name, 0, failure))

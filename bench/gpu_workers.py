@@ -27,6 +27,7 @@ class Workers:
 
     def __init__(self, processes: int) -> None:
         context = get_context("spawn")
+        self.processes = processes
         self._reference = ProcessPoolExecutor(processes, context, _begin)
         self._cpu = ProcessPoolExecutor(1, context, _begin)
 
