@@ -15,9 +15,11 @@ from hecore.backends import programs as module
 from hecore.backends import registry
 from hecore.backends.kernel_backend import KernelBackend
 from hecore.backends.protocol import ExponentArray
+from hecore.backends.selftest import self_test
 from hecore.errors import BackendUnavailableError, CompileError, ParameterError
 from hecore.kernels import device as kernels
 from hecore.kernels.private import private_folder
+from tests.kernels.device.cubin import definitions
 
 pytest.importorskip("pyopencl")
 
@@ -175,6 +177,15 @@ def test_a_text_that_does_not_compile_says_where(device: CountingDevice, monkeyp
     with pytest.raises(CompileError, match=r"pack\.c:\d+.*nonsense"):
         fill(device)
     monkeypatch.undo()
+
+
+def test_what_a_backend_compiles_is_known_beforehand() -> None:
+    """Tests of the CUDA text take their definitions from the same list, for a card."""
+    backend = CountingBackend()
+    self_test(backend)
+    assert len(backend._programs._loaded) > 10
+    for program, defined in backend._programs._loaded:
+        assert dict(defined) in definitions(program, backend.counting.facts), program
 
 
 # -- what a launch is given -----------------------------------------------------------------------------------------
