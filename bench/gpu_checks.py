@@ -12,7 +12,7 @@ from hecore.backends.ring_protocol import Backend
 from hecore.bench.gpu_device import poisoned
 from hecore.bench.gpu_exact import Answer, Problem, answers, difference
 from hecore.bench.gpu_plan import LEAST, Budget
-from hecore.bench.gpu_results import Check, Recorder
+from hecore.bench.gpu_results import Check, Recorder, reason
 from hecore.bench.gpu_workers import Workers
 from hecore.errors import DeviceLostError
 
@@ -61,7 +61,7 @@ def _device_answers(backend: Backend, problem: Problem, seed: str) -> tuple[list
     except DeviceLostError:
         raise
     except Exception as error:  # noqa: BLE001  # whatever an untried device does wrong is a finding
-        return found, f"{type(error).__name__}: {error}"
+        return found, reason(error)
     return found, ""
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hecore.errors import SerializationError
+from hecore.errors import HecoreError, SerializationError
 
 KIND = "gpu"
 SCHEMA = 1
@@ -163,6 +164,15 @@ class GpuResults:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(json.dumps(document, indent=1) + "\n")
         os.replace(name, path)
+
+
+def reason(error: BaseException) -> str:
+    """What was raised, and where if it is no error of our own: nobody may be there to try again."""
+    said = f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, HecoreError) or not frames:
+        return said
+    return f"{said} ({Path(frames[-1].filename).name}:{frames[-1].lineno}, in {frames[-1].name})"
 
 
 class Recorder:

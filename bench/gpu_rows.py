@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hecore.bench.gpu_results import GpuRow, Work
+from hecore.bench.gpu_results import GpuRow, Work, reason
 from hecore.errors import BackendError, DeviceLostError, HecoreError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Bench:
         except DeviceLostError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever an untried device does wrong is the row's failure
-            return replace(job.row, failure=f"{type(error).__name__}: {error}")
+            return replace(job.row, failure=reason(error))
         finally:
             gc.collect()
 
@@ -114,12 +114,8 @@ class Bench:
             del case, result
         row = replace(job.row, items=case.counted or size, first_seconds=first, work=case.work, note=case.note)
         if size < job.most:
-            row = replace(
-                row,
-                note=f"{size:,} of {job.most:,} asked for: {'memory' if size >= most else 'time'}; {case.note}".rstrip(
-                    "; "
-                ),
-            )
+            short = f"{size:,} of {job.most:,} asked for: {'memory' if size >= most else 'time'}"
+            row = replace(row, note="; ".join(filter(None, (short, case.note))))
         row, result = self._rounds(row, case, taken)
         wrong = case.check(result)
         transfers = {name: min(self.clock.measure(step)[1] for _ in range(2)) for name, step in case.transfers.items()}

@@ -18,9 +18,9 @@ from hecore.bench.gpu_device import Clock, CompileLog
 from hecore.bench.gpu_inputs import fresh_seed
 from hecore.bench.gpu_plan import EXACT_SHARE, EXACT_SHARE_QUICK, LEAST, Budget, GpuPlan
 from hecore.bench.gpu_report import summary
-from hecore.bench.gpu_results import GpuResults, GpuRow, Recorder
+from hecore.bench.gpu_results import GpuResults, GpuRow, Recorder, reason
 from hecore.bench.gpu_rows import Bench, Job, unavailable
-from hecore.errors import BackendError, DeviceLostError, SelfTestError
+from hecore.errors import DeviceLostError, SelfTestError
 
 if TYPE_CHECKING:
     from hecore.backends.ring_protocol import Backend
@@ -153,18 +153,19 @@ class _Session:
         try:
             return replace(row, cpu_seconds=self.baselines[baseline].result(timeout=max(LEAST, self.budget.left)))
         except Exception as error:  # noqa: BLE001  # the row holds without it, and says why it is not there
-            return replace(row, note=f"{row.note}; no CPU figure: {type(error).__name__} {error}".strip("; "))
+            return replace(row, note=f"{row.note}; no CPU figure: {reason(error)}".strip("; "))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
-        """Its seconds are kept; what the device refuses is a failure of the run."""
+        """Its seconds are kept; what goes wrong in it is a failure of the run."""
         start = time.monotonic()
         try:
             yield
         except DeviceLostError:
             raise
-        except BackendError as error:
-            self.recorder.update(failures=(*self.recorder.results.failures, f"{name}: {error}"))
+        except Exception as error:  # noqa: BLE001  # the next stage may say more of what is wrong
+            self.recorder.append(failures=f"{name}: {reason(error)}")
+            self.recorder.say(f"{name} FAILED: {reason(error)}")
         finally:
             stages = {**self.recorder.results.stages, name: time.monotonic() - start}
             self.recorder.update(stages=stages, compiled=tuple(self.log.entries))

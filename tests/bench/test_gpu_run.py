@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -113,12 +114,31 @@ def test_a_wrong_bit_fails_the_check_and_the_row(plan: GpuPlan, tmp_path: Path) 
     assert "FAILED" in gpu_report.terminal(results)
 
 
-@pytest.mark.parametrize(("backend", "reason"), [(Fails(), "DeviceMemoryError"), (Odd(), "TypeError")])
+@pytest.mark.parametrize(
+    ("backend", "reason"),
+    [(Fails(), "DeviceMemoryError: no more"), (Odd(), r"TypeError: no more \(test_gpu_run.py:\d+, in mod_exp\)")],
+)
 def test_an_error_is_the_rows_own(plan: GpuPlan, tmp_path: Path, backend: Fails, reason: str) -> None:
     results, _ = run(plan, tmp_path, backend)
     power, product = results.rows
-    assert power.failure == f"{reason}: no more"
+    assert re.fullmatch(reason, power.failure)
     assert product.good
+    assert results.complete
+    assert not results.holds
+
+
+class Untimed(ReferenceBackend):
+    """A clock that does not work, as a driver's might not."""
+
+    def elapsed(self, function: Callable[[], object]) -> float:
+        raise AttributeError("no events")
+
+
+def test_what_is_wrong_with_a_device_is_in_its_results(plan: GpuPlan, tmp_path: Path) -> None:
+    results, _ = run(plan, tmp_path, Untimed())
+    assert results.clock == "events of the card"
+    assert all("no events (test_gpu_run.py" in row.failure for row in results.rows)
+    assert results.checks
     assert results.complete
     assert not results.holds
 
