@@ -65,8 +65,9 @@ QUICK = (
     Problem("plain", 521),
     Problem("square", 1000),
     Problem("key", 512),
-    Problem("ring", 64, (60, 30, 45, 60, 51), 2),
+    Problem("ring", 64, (60, 28, 45, 29, 60), 2),  # words of both widths
     Problem("ring", 1024, (60, 40, 60), 1),
+    Problem("ring", 64, (29, 27, 28, 29), 2),  # words of 32 bits
 )
 FULL = (
     Problem("plain", 64),
@@ -74,8 +75,10 @@ FULL = (
     Problem("plain", 1024),
     Problem("square", 1024),
     Problem("key", 1024),
-    Problem("ring", 64, (60, 30, 45, 60, 51), 2),
+    Problem("ring", 64, (60, 28, 45, 29, 60), 2),  # words of both widths
     Problem("ring", 4096, (60, 40, 40, 60), 1),
+    Problem("ring", 64, (29, 27, 28, 29), 2),  # words of 32 bits
+    Problem("ring", 8192, (28, 28, 29), 1),
     Problem("plain", 2048),
     Problem("square", 2048),
     Problem("square", 4096),

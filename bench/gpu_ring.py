@@ -22,7 +22,7 @@ DEGREE_LOGS = (16, 12, 13, 14, 15)
 QUICK_DEGREE_LOGS = (10,)
 BATCH_BYTES = 512 << 20
 QUICK_BATCH_BYTES = 4 << 20
-_MODULI = (60, 60, 60, 60)
+WIDE, NARROW = (60, 60, 60, 60), (28, 28, 28, 28)  # bits of primes; the second are transformed in 32-bit words
 _KNOWN = 4  # different polynomials among the batch
 _WORD = 8
 
@@ -38,14 +38,15 @@ class RingRows:
         total = QUICK_BATCH_BYTES if quick else BATCH_BYTES
         for degree_log in QUICK_DEGREE_LOGS if quick else DEGREE_LOGS:
             for operation in ("ntt", "intt"):
-                yield self._transform(operation, 1 << degree_log, total)
+                yield self._transform(operation, 1 << degree_log, total, WIDE)
+        yield self._transform("ntt", 1 << (QUICK_DEGREE_LOGS if quick else DEGREE_LOGS)[0], total, NARROW)
         degree = 1 << (QUICK_DEGREE_LOGS[0] if quick else 14)
         yield self._product(degree, total)
         for operation in ("ring_upload", "ring_download"):
             yield self._transfer(operation, degree, total // 4)
 
-    def _basis(self, degree: int) -> RnsBasis:
-        return RnsBasis(degree, ntt_primes(degree, _MODULI))
+    def _basis(self, degree: int, moduli: tuple[int, ...] = WIDE) -> RnsBasis:
+        return RnsBasis(degree, ntt_primes(degree, moduli))
 
     def _batch(self, basis: RnsBasis, size: int, *, ntt: bool) -> tuple[Words, PolynomialArray]:
         """`_KNOWN` polynomials, and `size` polynomials of which the i-th is number i % _KNOWN."""
@@ -53,8 +54,8 @@ class RingRows:
         some = self.backend.ring_upload(known, basis, ntt=ntt)
         return known, self.backend.ring_take(some, np.arange(size, dtype=np.intp) % _KNOWN)
 
-    def _transform(self, operation: str, degree: int, total: int) -> Job:
-        basis, forward = self._basis(degree), operation == "ntt"
+    def _transform(self, operation: str, degree: int, total: int, moduli: tuple[int, ...]) -> Job:
+        basis, forward = self._basis(degree, moduli), operation == "ntt"
         each = len(basis) * degree * _WORD
 
         def make(size: int) -> Case:
@@ -74,7 +75,8 @@ class RingRows:
             return Case(lambda: run(a), check, self._transform_work(degree), counted=size * len(basis))
 
         most = max(1, total // each)
-        return Job(operation, f"N={degree}, {_megabytes(most * each)}", "transform", make, 1, most, 3 * each, most)
+        size = f"N={degree}, {_megabytes(most * each)}" + (f", {moduli[0]}-bit primes" if moduli != WIDE else "")
+        return Job(operation, size, "transform", make, 1, most, 3 * each, most)
 
     def _transform_work(self, degree: int) -> Work | None:
         if not isinstance(self.backend, KernelBackend):
