@@ -30,6 +30,16 @@ WANTED = os.environ.get("HECORE_TEST_DEVICE", "")
 NAMES = [WANTED] if WANTED else [info.name for info in registry.devices() if info.available]
 
 
+ON_THE_HOST = ("test_kernel_lanes.py", "test_kernel_transforms.py")  # whatever device is wanted
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A run for one device leaves out what runs on none: every other run has that."""
+    left_out = [item for item in items if WANTED and item.path.name in ON_THE_HOST]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
 def fixed(label: str, bits: int) -> int:
     """A fixed integer in [0, 2**bits) that looks random: failures repeat."""
     return int.from_bytes(shake_256(label.encode()).digest(-(-bits // 8)), "little") % (1 << bits)
