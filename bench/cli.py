@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     device.add_argument("--budget", type=float, metavar="SECONDS", help="for all of it (default: 480; quick: 60)")
     device.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs")
     device.add_argument("--only", action="append", default=[], metavar="TEXT", help="rows with this in their name")
+    device.add_argument("--exact", action="append", default=[], metavar="TEXT", help="likewise, comparisons")
     device.add_argument("--wheels", type=Path, metavar="FOLDER", help="of missing packages (default: .whl)")
     device.add_argument("--output", type=Path, help="JSON file (default: bench/results/gpu-DEVICE-DATE-COMMIT.json)")
     device.add_argument(
@@ -178,7 +179,7 @@ def _gpu(options: argparse.Namespace) -> int:
 
     for name in without:
         _say(f"{name} is not installed: the reference's answers take longer")
-    plan = gpu_plan.planned(options.device, options.budget, quick=options.quick, only=options.only)
+    plan = gpu_plan.planned(options.device, options.budget, quick=options.quick, only=options.only, exact=options.exact)
     path = options.output or _path(f"gpu-{options.device}", machine.describe())
     results = gpu_run.run(plan, path, _say)
     print(gpu_report.terminal(results))

@@ -20,17 +20,22 @@ LEAST = 3.0  # seconds that something new needs to be worth starting
 class GpuPlan:
     """`quick`: small sizes, to see that all of it runs. `budget`: seconds for all of it.
 
-    `only`: rows whose name has one of these in it; all where there are none.
+    `only`: rows whose name has one of these in it; all where there are none. `exact`: likewise problems to compare.
     """
 
     device: str
     budget: float
     quick: bool = False
     only: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
 
     def wants(self, name: str) -> bool:
         """Whether a row of that name is to be measured."""
-        return not self.only or any(part in name for part in self.only)
+        return _named(name, self.only)
+
+    def compares(self, name: str) -> bool:
+        """Whether a problem of that name is to be compared with the reference."""
+        return _named(name, self.exact)
 
     @property
     def row_seconds(self) -> float:
@@ -61,8 +66,14 @@ class Budget:
         return self.left >= seconds
 
 
-def planned(device: str, budget: float | None, *, quick: bool, only: Sequence[str] = ()) -> GpuPlan:
+def _named(name: str, parts: Sequence[str]) -> bool:
+    return not parts or any(part in name for part in parts)
+
+
+def planned(
+    device: str, budget: float | None, *, quick: bool, only: Sequence[str] = (), exact: Sequence[str] = ()
+) -> GpuPlan:
     """With the usual budget where none is given. Raises ParameterError for one that is not positive."""
     if budget is not None and not 0 < budget < math.inf:
         raise ParameterError(f"cannot work for {budget} seconds: a positive number is needed")
-    return GpuPlan(device, budget or (QUICK_BUDGET if quick else BUDGET), quick, tuple(only))
+    return GpuPlan(device, budget or (QUICK_BUDGET if quick else BUDGET), quick, tuple(only), tuple(exact))

@@ -47,7 +47,7 @@ def _machine_lines(results: GpuResults) -> list[str]:
         f"Host: {m['cpu']}, {m['cores']} cores; {m['system']}, Python {m['python']}, {versions}.",
         f"Commit {m['commit']}, {m['date']}. Times by {results.clock}.",
         f"Self-test: {results.self_test}. Against the reference, seed {results.seed}: {checked} results, {wrong} wrong"
-        + (f"; not compared for want of time: {', '.join(results.unchecked)}." if results.unchecked else "."),
+        + (f"; not compared: {', '.join(results.unchecked)}." if results.unchecked else "."),
     ]
     compiled = results.compiled
     if compiled:

@@ -39,7 +39,9 @@ def run(plan: GpuPlan, path: Path, say: Callable[[str], None], backend: Backend 
         baselines = {key: workers.baseline(*key) for key in gpu_suites.baselines(plan)}
         log = CompileLog()
         machine = gpu_machine.describe(plan.device)
-        results = GpuResults(machine=machine, plan={**asdict(plan), "only": [*plan.only]}, seed=fresh_seed())
+        results = GpuResults(
+            machine=machine, plan={**asdict(plan), "only": [*plan.only], "exact": [*plan.exact]}, seed=fresh_seed()
+        )
         recorder = Recorder(results, path, say)
         say(f"seed {results.seed}; {plan.budget:g} s")
         session = _Session(plan, budget, recorder, log, workers, baselines)
@@ -113,7 +115,10 @@ class _Session:
         self.recorder.say(f"self-test on {backend.device}: {self.recorder.results.self_test}")
 
     def _exact(self, backend: Backend) -> None:
-        problems = gpu_exact.QUICK if self.plan.quick else gpu_exact.FULL
+        found = gpu_exact.QUICK if self.plan.quick else gpu_exact.FULL
+        problems = [problem for problem in found if self.plan.compares(problem.name)]
+        others = tuple(f"{problem.name} (not asked for)" for problem in found if problem not in problems)
+        self.recorder.update(unchecked=others)
         share = EXACT_SHARE_QUICK if self.plan.quick else EXACT_SHARE
         until = share * self.plan.budget
         gpu_checks.compare(backend, problems, self.workers, self.recorder, self.budget, until)

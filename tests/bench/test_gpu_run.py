@@ -161,6 +161,13 @@ def test_what_found_no_time_is_listed(plan: GpuPlan, tmp_path: Path) -> None:
     assert "proves nothing" in gpu_report.terminal(results)
 
 
+def test_what_was_not_asked_for_is_listed(plan: GpuPlan, tmp_path: Path) -> None:
+    results, _ = run(replace(plan, exact=("521",)), tmp_path)
+    assert results.unchecked == ("64 bits (not asked for)",)
+    assert not results.checks
+    assert not results.holds
+
+
 def test_exit_codes(plan: GpuPlan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "run.json"
     common = ["--device", "reference", "--quick", "--output", str(path)]
