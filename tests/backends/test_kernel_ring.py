@@ -86,6 +86,14 @@ def test_where_nothing_can_be_cut_an_error_says_so_and_nothing_is_lost(backend: 
     everything(backend)
 
 
+def test_small_polynomials_are_added_in_parts() -> None:
+    backend = WatchedBackend(memory_budget=1)
+    small = backend.random_errors((9,), 64)
+    expected = backend.residue_add(backend.ring_encode(SMALL, BASIS), backend.ring_encode(small, BASIS))
+    found = backend.ring_encode(SMALL, BASIS, plus=small)
+    np.testing.assert_array_equal(backend.ring_download(found), backend.ring_download(expected))
+
+
 def test_changes_of_basis_in_parts(backend: WatchedBackend) -> None:
     """By a budget of one polynomial, and where no more memory is to be had than the result takes."""
     extra, digits, size = basis_named("59", 64), [(0, 1), (1, 3)], 5
