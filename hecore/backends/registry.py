@@ -129,7 +129,8 @@ def get(name: str) -> Backend:
 
     Raises BackendUnavailableError where it is unknown or cannot run here (the message says what was looked
     for, what was found and what to install), SelfTestError where it disagrees with the reference, now or
-    earlier in this process, and BackendError where two packages register the name.
+    earlier in this process, and BackendError where two packages register the name or the device cannot compute (as
+    CompileError, DeviceMemoryError, DeviceLostError: these are tried again at the next call).
     """
     if name == AUTO:
         name = _AUTO_CHOICE

@@ -19,7 +19,7 @@ from hecore.arith.rns import RnsBasis, ntt_primes
 from hecore.backends.protocol import ExponentArray
 from hecore.backends.reference import ReferenceBackend
 from hecore.backends.ring_protocol import ERROR_BOUND
-from hecore.errors import SelfTestError
+from hecore.errors import BackendError, SelfTestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,10 @@ _RING_DEGREES = (16, 64)
 
 
 def self_test(backend: Backend) -> None:
-    """Run every operation on `backend` and on the reference; raise SelfTestError at the first disagreement."""
+    """Run every operation on `backend` and on the reference; raise SelfTestError at the first disagreement.
+
+    What keeps a device from computing at all (a compiler's error, no memory, a lost device) is raised as it is.
+    """
     reference = ReferenceBackend()
     for modulus in (Modulus(3), Modulus(2**64 - 59), Modulus(_fixed("modulus", 521) | 1 << 520 | 1)):
         _compare(modulus, backend, _plain_results(backend, modulus), _plain_results(reference, modulus))
@@ -63,6 +66,8 @@ def _compare(
     for operation, right in expected:
         try:
             _, result = next(actual)
+        except BackendError:
+            raise
         except Exception as error:
             raise SelfTestError(_message(backend, operation, modulus, f"raised {type(error).__name__}")) from error
         if result.dtype != right.dtype or not np.array_equal(result, right):

@@ -24,6 +24,7 @@ from hecore.arith.modulus import Modulus
 from hecore.backends import drivers, opencl_faults, registry
 from hecore.backends.opencl import OpenClBackend, OpenClDevice
 from hecore.backends.protocol import ExponentArray
+from hecore.backends.selftest import self_test
 from hecore.errors import (
     BackendError,
     BackendUnavailableError,
@@ -33,6 +34,7 @@ from hecore.errors import (
     SelfTestError,
 )
 from hecore.kernels import device as kernels
+from tests.backends.watched_device import WatchedBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,6 +156,25 @@ def test_a_spoilt_binary_is_made_again(cache: Path) -> None:
     assert {path: path.read_bytes() != b"spoilt" for path in cache.iterdir()} == dict.fromkeys(kept, True)
 
 
+class Strict(OpenClDevice):
+    """A compiler that does not take the text as it is."""
+
+    def compile(self, source: str, options: Sequence[str]) -> bytes:
+        return super().compile(source.replace("x[j] = carry & MASK;", "surely not C"), options)
+
+
+def test_a_kernel_that_does_not_compile_is_an_error_at_the_start(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the compiler's own words, and no judgement on what the device computes."""
+    monkeypatch.setattr("hecore.backends.opencl.OpenClDevice", Strict)
+    monkeypatch.setattr(registry, "_started", {})
+    monkeypatch.setattr(registry, "_refused", {})
+    for _ in range(2):
+        with pytest.raises(CompileError, match=r"digits\.h:\d+:"):
+            hecore.use("opencl")
+    assert registry._refused == {}
+    assert not any(path.name.startswith("integer") for path in cache.iterdir())
+
+
 class Misled(OpenClDevice):
     """A compiler that gets one shift wrong."""
 
@@ -195,6 +216,13 @@ def test_a_driver_that_refuses_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(DeviceMemoryError, match=r"INVALID_BUFFER_SIZE.*Use smaller arrays"):
             backend._device.allocate(nbytes)
     squares(backend)
+
+
+def test_a_shortage_at_the_start_is_no_reason_to_refuse_for_ever(opened: OpenClDevice) -> None:
+    backend = WatchedBackend()
+    with backend.watched.refusing(100), pytest.raises(DeviceMemoryError):
+        self_test(backend)
+    self_test(backend)
 
 
 def test_buffers_close_to_the_limit(opened: OpenClDevice) -> None:
@@ -292,6 +320,7 @@ from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
 from hecore.arith.modulus import Modulus
 from hecore.backends.opencl import OpenClBackend
 from hecore.backends.protocol import ExponentArray
+from hecore.backends.selftest import self_test
 
 backend, modulus, x = OpenClBackend(), Modulus(2**64 - 59), list(range(2, 2000))
 for e in (65537, 2**40 - 1):
