@@ -30,7 +30,8 @@ WANTED = os.environ.get("HECORE_TEST_DEVICE", "")
 NAMES = [WANTED] if WANTED else [info.name for info in registry.devices() if info.available]
 
 
-ON_THE_HOST = ("test_kernel_lanes.py", "test_kernel_ring_counts.py", "test_kernel_transforms.py")  # whatever device is wanted
+# Whatever device is wanted.
+ON_THE_HOST = ("test_kernel_lanes.py", "test_kernel_ring_counts.py", "test_kernel_transforms.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
