@@ -45,6 +45,12 @@ class Card:
     """
 
     address: str = ""
+    multiprocessors: int = 0
+
+    def clock(self) -> float | None:
+        """Of the multiprocessors now, in Hz."""
+        found = self.state().get("sm_mhz")
+        return 1e6 * found if isinstance(found, int | float) else None
 
     def state(self) -> dict[str, Any]:
         """Driver, clocks, power, temperature and memory now; empty where nobody tells."""
@@ -116,9 +122,11 @@ def card_of(device: object) -> Card | None:
     facts = getattr(device, "facts", None)
     if cuda is None or getattr(facts, "dialect", "") != "cuda":
         return None
+    index = getattr(device, "_index", 0)
     try:
-        return Card(str(cuda.Device(getattr(device, "_index", 0)).pci_bus_id))
-    except (RuntimeError, AttributeError):
+        count = int(cuda.runtime.getDeviceProperties(index)["multiProcessorCount"])
+        return Card(str(cuda.Device(index).pci_bus_id), count)
+    except (RuntimeError, AttributeError, KeyError):
         return Card()
 
 

@@ -64,8 +64,10 @@ def _ceiling_table(results: GpuResults) -> Table:
     body: list[Sequence[str]] = []
     for ceiling in {c.name: c for c in results.ceilings}.values():
         best = results.ceiling(ceiling.name)
-        body.append([ceiling.name, ceiling.unit, report.MISSING if best is None else report.scaled(best)])
-    return ["ceiling, measured in this run", "unit", "most"], body
+        clocks = max((c.per_clock for c in results.ceilings if c.name == ceiling.name and c.per_clock), default=None)
+        shown = report.MISSING if best is None else report.scaled(best)
+        body.append([ceiling.name, ceiling.unit, shown, report.number(clocks)])
+    return ["ceiling, measured in this run", "unit", "most", "a clock and multiprocessor"], body
 
 
 def _row_table(results: GpuResults) -> Table:

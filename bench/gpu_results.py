@@ -44,6 +44,7 @@ class Ceiling:
     unit: str
     rate: float | None
     reason: str = ""
+    per_clock: float | None = None  # a clock and multiprocessor, at the clock read right after
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hecore.bench.gpu_device import Clock, CompileLog
 from hecore.bench.gpu_inputs import fresh_seed
 from hecore.bench.gpu_plan import EXACT_SHARE, EXACT_SHARE_QUICK, LEAST, Budget, GpuPlan
 from hecore.bench.gpu_report import summary
-from hecore.bench.gpu_results import GpuResults, GpuRow, Recorder, reason
+from hecore.bench.gpu_results import Ceiling, GpuResults, GpuRow, Recorder, reason
 from hecore.bench.gpu_rows import Bench, Job, unavailable
 from hecore.errors import DeviceLostError, SelfTestError
 
@@ -84,11 +84,11 @@ class _Session:
             with self._stage("exactness"):
                 self._exact(backend)
             with self._stage("ceilings"):
-                self._ceilings(backend, clock)
+                self._ceilings(backend, clock, card)
             with self._stage("rows"):
                 self._rows(Bench(backend, clock, card, self.plan.row_seconds, self.budget))
             with self._stage("ceilings again"):  # warm by then, and the clock may be another
-                self._ceilings(backend, clock)
+                self._ceilings(backend, clock, card)
         with self._stage("CPU figures"):
             self.recorder.update(rows=tuple(map(self._beside, self.recorder.results.rows)))
         card_after = {"card_after": card.state()} if card else {}
@@ -123,8 +123,9 @@ class _Session:
         until = share * self.plan.budget
         gpu_checks.compare(backend, problems, self.workers, self.recorder, self.budget, until)
 
-    def _ceilings(self, backend: Backend, clock: Clock) -> None:
-        for ceiling in gpu_ceilings.measured(backend, clock, self.plan.ceiling_seconds):
+    def _ceilings(self, backend: Backend, clock: Clock, card: gpu_machine.Card | None) -> None:
+        for found in gpu_ceilings.measured(backend, clock, self.plan.ceiling_seconds):
+            ceiling = replace(found, per_clock=_per_clock(found, card))
             self.recorder.append(ceilings=ceiling)
             shown = ceiling.reason if ceiling.rate is None else f"{ceiling.rate:.4g} {ceiling.unit}"
             self.recorder.say(f"ceiling  {ceiling.name}: {shown}")
@@ -174,6 +175,12 @@ class _Session:
         finally:
             stages = {**self.recorder.results.stages, name: time.monotonic() - start}
             self.recorder.update(stages=stages, compiled=tuple(self.log.entries))
+
+
+def _per_clock(ceiling: Ceiling, card: gpu_machine.Card | None) -> float | None:
+    """What one multiprocessor does in a clock: 64 multiply-adds are full rate, 32 half."""
+    hertz = card.clock() if card and card.multiprocessors and ceiling.rate else None
+    return ceiling.rate / hertz / card.multiprocessors if card and ceiling.rate and hertz else None
 
 
 @contextmanager
