@@ -80,7 +80,7 @@ OFTEN = {
 def chains() -> list[object]:
     return [
         pytest.param(log, chain, marks=() if (log, chain) in OFTEN else pytest.mark.slow)
-        for log in (5, 10, 12, 13, 16)
+        for log in (5, 10, 12, 13, 14)
         for chain in CHAINS
         if chain != "long" or log == 5
     ]
