@@ -12,7 +12,7 @@ else is refused, so that nothing is read wrongly in silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 UNIFORM, PREDICATES, UNIFORM_PREDICATES, STACK, PLACES = 256, 320, 328, 336, 464
@@ -42,8 +42,9 @@ _EXCHANGES = _names("SHFL VOTE VOTEU")  # written: a predicate and a register, e
 _CONSTANTS = _names("LDC ULDC")
 _LOADS = _names("LDG LDS")
 _STORES = _names("STG STS")
-_JUMPS = _names("BRA BREAK BRX BSSY BSYNC CALL EXIT RET WARPSYNC")
+_JUMPS = _names("BRA BREAK BSSY BSYNC CALL EXIT RET WARPSYNC")
 _GOING = _names("BRA CALL")
+_DECIDING = _names("BRA CALL EXIT RET")  # threads for which the predicate does not hold go on behind them
 _WAITS = _names("BAR DEPBAR ERRBAR MEMBAR NANOSLEEP NOP YIELD")
 _DOUBLES = _names("DADD DFMA DMUL")
 _CONVERSIONS = _names("F2F F2I I2F")
@@ -95,7 +96,7 @@ class Function:
 
     def blocks(self) -> list[Block]:
         """Cut where jumps start and end."""
-        starts = {0, *(self.labels[x.target] for x in self.code if x.name in _GOING)}
+        starts = {0, *(self.labels[x.target] for x in self.code if x.target and x.name != "RET")}
         starts |= {i + 1 for i, instruction in enumerate(self.code) if instruction.kind == "jump"}
         edges = sorted(start for start in starts if start < len(self.code))
         ends = [*edges[1:], len(self.code)]
@@ -105,25 +106,62 @@ class Function:
         for start, end in zip(edges, ends, strict=True):
             last = self.code[end - 1]
             following = []
-            if last.kind == "jump":
-                if last.name == "RET":
-                    following += returns
-                elif last.name in _GOING:
-                    following.append(number[self.labels[last.target]])
+            if last.name == "RET":
+                following += returns
+            elif last.name in _GOING:
+                following.append(number[self.labels[last.target]])
             # Both ways out of a branch with an operand of its own, too: it may be a condition.
-            stops = last.name in ("EXIT", "RET", "BRX") or (last.name in _GOING and not last.read)
+            stops = last.name in ("EXIT", "RET") or (last.name in _GOING and not last.read)
+            ways = dict.fromkeys(following, last.guarded)
             if (not stops or last.guarded) and end in number:
-                following.append(number[end])
-            found.append(Block(self.code[start:end], following))
+                decides = last.name in _DECIDING and not last.read and number[end] not in ways
+                ways[number[end]] = opposite(last.guarded) if decides else ""
+            found.append(Block(self.code[start:end], ways))
+        _add_meetings(found, {label: number[at] for label, at in self.labels.items() if at in number})
         return found
+
+
+def _add_meetings(blocks: list[Block], places: Mapping[str, int]) -> None:
+    """A BSSY says where threads go on that wait at a BSYNC of its barrier: added to the ways of all that it reaches."""
+    known: dict[int, dict[str, frozenset[int]]] = {0: {}}
+    waiting = [0]
+    while waiting:
+        here = waiting.pop()
+        block, meetings = blocks[here], dict(known[here])
+        last = block.code[-1]
+        if last.name == "BSSY":
+            meetings[_barrier(last)] = frozenset({places[last.target]})
+        if last.name == "BSYNC":
+            block.ways |= dict.fromkeys(meetings.get(_barrier(last), frozenset()), "")
+        for following in block.ways:
+            before = known.get(following)
+            after = {} if before is None else dict(before)
+            for barrier, targets in meetings.items():
+                after[barrier] = after.get(barrier, frozenset()) | targets
+            if after != before:
+                known[following] = after
+                waiting.append(following)
+
+
+def _barrier(i: Instruction) -> str:
+    found = re.search(r"\bB\d+\b", i.text)
+    if not found:
+        raise UnknownInstruction(i.text)
+    return found[0]
+
+
+def opposite(guarded: str) -> str:
+    return guarded[1:] if guarded[:1] in ("!", "") else f"!{guarded}"
 
 
 @dataclass
 class Block:
-    """Instructions of which the last alone may jump, and the numbers of the blocks that may come next."""
+    """Instructions of which the last alone may jump, and the blocks that may come next: for threads for which a
+    predicate holds, or all ("").
+    """
 
     code: list[Instruction]
-    following: list[int]
+    ways: dict[int, str]
 
 
 def parse(listing: str, names: Container[str]) -> dict[str, Function]:
@@ -205,16 +243,17 @@ def _computed(i: Instruction, modifiers: list[str], operands: list[str]) -> Inst
         raise UnknownInstruction(i.text)
     product = name in ("IMAD", "UIMAD") and modifiers[:1] in (["WIDE"], ["HI"])
     pair = double or (product and modifiers[0] == "WIDE") or (name == "CS2R" and "32" not in modifiers)
-    sources = operands[count:]
-    read = _read(sources, 2 if double or (conversion and from_or_to_64) else 1)
+    sources, words = operands[count:], 2 if double or (conversion and from_or_to_64) else 1
+    read, constants = _read(sources, words), [c for source in sources for c in _constants(source, words)]
     if product:  # the addend is as wide as the product
         read += _read(sources[2:3], 2)
+        constants += [c for source in sources[2:3] for c in _constants(source, 2)]
     return replace(
         i,
         written=_read(operands[:1], 2 if pair else 1) + _read(operands[1:count], 1),
         touched=_read(operands[:1], 2)[1:] if conversion and from_or_to_64 else (),
         read=read,
-        constants=tuple(c for source in sources for c in _constants(source, 2)),
+        constants=tuple(constants),
     )
 
 

@@ -28,7 +28,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.kernels.device.cubin import KernelInfo
-from tests.kernels.device.sass import PLACES, PREDICATES, STACK, UNIFORM_PREDICATES, Function, Instruction
+from tests.kernels.device.sass import PLACES, PREDICATES, STACK, UNIFORM_PREDICATES, Function, Instruction, opposite
 from tests.kernels.machine_code import Violation
 
 SECRET = 1  # the lowest bit of what is known of a place; bit 1 + k: it may come from argument k, a pointer
@@ -48,6 +48,13 @@ class State:
 
     def copy(self) -> State:
         return State(list(self.levels), {guard: dict(known) for guard, known in self.under.items()})
+
+    def assuming(self, guard: str) -> State:
+        """A copy, for threads for which this predicate holds."""
+        there = self.copy()
+        for place, level in there.under.get(guard, {}).items():
+            there.levels[place] &= level
+        return there
 
     def absorb(self, other: State) -> bool:
         """Join what is known on two ways to a place; True if anything changed."""
@@ -81,7 +88,7 @@ class State:
             elif guard == guarded:
                 after = level
             else:  # where the opposite holds, nothing is written
-                after = known.get(place, before) | (0 if guard in (f"!{guarded}", guarded[1:]) else seen[guard])
+                after = known.get(place, before) | (0 if guard == opposite(guarded) else seen[guard])
             if after == self.levels[place]:
                 known.pop(place, None)
             else:
@@ -142,10 +149,11 @@ class _Analysis:
             state = arrivals[number].copy()
             for instruction in block.code:
                 self._step(instruction, state)
-            for following in block.following:
+            for following, guard in block.ways.items():
+                there = state.assuming(guard)
                 if following not in arrivals:
-                    arrivals[following] = state.copy()
-                elif not arrivals[following].absorb(state):
+                    arrivals[following] = there
+                elif not arrivals[following].absorb(there):
                     continue
                 if following not in waiting:
                     waiting.append(following)
@@ -154,7 +162,9 @@ class _Analysis:
         self.findings.violations.add(Violation(self._name, kind, instruction.text))
 
     def _step(self, i: Instruction, state: State) -> None:
-        guard, found = state.read(i.guard) & SECRET, state.read(i.read, i.guarded)
+        # What comes from another thread comes from one for which no predicate of this one need hold.
+        others = i.kind == "exchange" or i.name == "R2UR"
+        guard, found = state.read(i.guard) & SECRET, state.read(i.read, *([] if others else [i.guarded]))
         if i.kind == "jump":
             if (found | guard) & SECRET:
                 self._report("jump", i)
@@ -177,7 +187,9 @@ class _Analysis:
             if i.kind == "load":
                 constant = self._loaded(i, at & ~SECRET)
         seen = {
-            under: state.read(i.read, i.guarded, under) | state.read(i.guard, under) & SECRET | constant
+            under: (found if others else state.read(i.read, i.guarded, under))
+            | state.read(i.guard, under) & SECRET
+            | constant
             for under in state.under
         }
         for place in i.written:

@@ -52,7 +52,9 @@ def test_instructions_are_read(text: str, written: set[int], read: set[int], add
     assert set(found.address) == address
 
 
-@pytest.mark.parametrize("text", ["HMMA.16816.F32 R4, R8, R12, R4", "LDL R4, [R6]", "IADD.64 R2, R4, R6", "STS R4, R5"])
+@pytest.mark.parametrize(
+    "text", ["HMMA.16816.F32 R4, R8, R12, R4", "LDL R4, [R6]", "IADD.64 R2, R4, R6", "STS R4, R5", "BRX R6"]
+)
 def test_what_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(UnknownInstruction):
         sass.instruction(line(text))
@@ -76,7 +78,7 @@ LOOP = (".L_1", "IADD3 R9, R9, 0x1, RZ")
         ((*A, "ISETP.NE.AND P0, PT, R4, RZ, PT", "@P0 EXIT", "EXIT"), ["jump"]),
         ((*A, "ISETP.NE.AND P0, PT, R4, RZ, PT", "@!P0 BREAK B0", "EXIT"), ["jump"]),
         ((*A, "R2UR UR4, R4", "UISETP.NE.AND UP0, UPT, UR4, URZ, UPT", "BRA UP0, `(.L_2)", ".L_2", "EXIT"), ["jump"]),
-        ((*A, "VOTE.ANY P1, P0", "ISETP.NE.OR P0, PT, R4, RZ, P1", "VOTE.ANY R6, PT, P0", "BRX R6"), ["jump"]),
+        ((*A, "VOTE.ANY P1, P0", "ISETP.NE.OR P0, PT, R4, RZ, P1", "VOTE.ANY R6, PT, P0", "WARPSYNC R6"), ["jump"]),
         ((*A, "IADD3 R6, P1, R4, R5, RZ", "IADD3.X R7, RZ, RZ, RZ, P1, !PT", "LDS R8, [R7]", "EXIT"), ["address"]),
         ((*A, "IMAD.WIDE.U32 R6, R4, 0x4, R2", "LDG.E R8, [R6.64]", "EXIT"), ["address"]),
         ((*A, "STS [R4], R5", "EXIT"), ["address"]),
@@ -101,6 +103,18 @@ LOOP = (".L_1", "IADD3 R9, R9, 0x1, RZ")
         ((*A, "@P1 MOV R4, R5", "ISETP.NE.AND P1, PT, R5, RZ, PT", "@P1 LDS R6, [R4]", "EXIT"), ["address"]),
         ((*A, "@P1 MOV R4, R5", "MOV R6, R4", "@P1 LDS R6, [R6]", "EXIT"), []),
         ((*A, "@P1 MOV R6, R5", "@P2 MOV R6, R4", "@P1 LDS R6, [R6]", "EXIT"), ["address"]),
+        ((*A, "@P1 MOV R4, R5", "SHFL.IDX PT, R6, R4, RZ, 0x1f", "@P1 LDS R6, [R6]", "EXIT"), ["address"]),
+        ((*A, "@P1 MOV R4, R5", "R2UR UR4, R4", "@P1 LDS R6, [UR4]", "EXIT"), ["address"]),
+        ((*A, "@P1 MOV R4, R5", "@P1 BRA `(.L_5)", "EXIT", ".L_5", "LDS R6, [R4]", "EXIT"), []),
+        ((*A, "@P1 MOV R4, R5", "@!P1 BRA `(.L_5)", "EXIT", ".L_5", "LDS R6, [R4]", "EXIT"), ["address"]),
+        ((*A, "@P1 MOV R4, R5", "@!P1 BRA `(.L_5)", "LDS R6, [R4]", ".L_5", "EXIT"), []),
+        ((*A, "@P1 MOV R4, R5", "@P1 BRA `(.L_5)", "LDS R6, [R4]", ".L_5", "EXIT"), ["address"]),
+        ((*A, "@P1 MOV R4, R5", "@!P1 BRA P2, `(.L_5)", "LDS R6, [R4]", ".L_5", "EXIT"), ["address"]),
+        ((*A, "@P1 MOV R4, R5", "@!P1 EXIT", "LDS R6, [R4]", "EXIT"), []),
+        ((*A, "@P1 MOV R4, R5", "@!P1 BREAK B0", "LDS R6, [R4]", "EXIT"), ["address"]),
+        # where threads meet that waited for each other
+        ((*A, "BSSY B0, `(.L_4)", "MOV R6, R4", "BSYNC B0", "MOV R6, RZ", ".L_4", "LDS R7, [R6]", "EXIT"), ["address"]),
+        ((*A, "BSSY B0, `(.L_4)", "MOV R6, R4", "BSYNC B0", ".L_4", "MOV R6, RZ", "LDS R7, [R6]", "EXIT"), []),
     ],
 )
 def test_the_analysis_itself(code: tuple[str, ...], expected: list[str]) -> None:
@@ -115,6 +129,15 @@ def test_words_of_public_arguments_are_public() -> None:
     either = ("SEL R2, R2, R6, P0", "SEL R3, R3, R7, P0", "LDG.E R4, [R2.64]", "LDS R6, [R4]", "EXIT")
     other = ("IMAD.MOV.U32 R6, RZ, RZ, c[0x0][0x168]", "IMAD.MOV.U32 R7, RZ, RZ, c[0x0][0x16c]")
     assert {v.kind for v in by_hand(*INDEX, *other, *either, public=("index",)).violations} == {"address"}
+
+
+def test_a_word_of_an_address_is_that_of_its_own_argument() -> None:
+    """The upper word of one lies beside the lower word of the next."""
+    high = ("LEA R2, P0, R9, c[0x0][0x168], 0x2", "LEA.HI.X R3, R9, c[0x0][0x16c], RZ, 0x2, P0", *A[2:])
+    both = ("IMAD.WIDE.U32 R2, R9, 0x4, c[0x0][0x168]", *A[2:])
+    for code in (high, both):
+        found = by_hand(*code, "LDS R6, [R4]", "EXIT", public=("a",))
+        assert (found.violations, found.loads) == (set(), 0)
 
 
 # -- planted leaks, through the compiler ----------------------------------------------------------------------------
