@@ -53,6 +53,9 @@ def definitions(program: str, facts: DeviceFacts = FACTS) -> list[Defines]:
         return [shape.defines(square=square) for shape in geometries(facts) for square in (False, True)]
     if expected == TRANSFORM:
         plans = [plan(facts, 1 << log, sums=program == "accumulate") for log in DEGREE_LOGS]
+        if program == "switch":  # where the sums take two passes and transforms one, the first of the two is here
+            sums = [plan(facts, 1 << one.degree_log, sums=True) for one in plans if not one.two_passes]
+            plans += [one for one in sums if one.two_passes]
         return [found.defines(narrow=narrow) for found in plans for narrow in (False, True)]
     assert expected == DOUBLE, f"{program} is specialised by {sorted(expected)}: say here with what"
     shapes = {shape for shapes in gpu_fp64.SHAPES.values() for shape in shapes}  # measured; no backend uses them
