@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ENVIRONMENT_VARIABLE = "HECORE_OPENCL"
 _BLOCK_ON_CPU = 8
 _BLOCK_ON_GPU = 64
+_OLDEST = (1, 2)
 
 
 class OpenClBackend(KernelBackend):
@@ -206,6 +207,13 @@ def _described(device: Any) -> str:
 def _facts(cl: Any, device: Any) -> DeviceFacts:
     if not device.endian_little or device.address_bits != 64:
         raise BackendUnavailableError(f"cannot use OpenCL device {device.name!r}: it is not little-endian with 64 bits")
+    spoken = tuple(int(part) for part in device.version.split()[1].split("."))  # "OpenCL 1.2 and more words"
+    if spoken < _OLDEST or not device.compiler_available:
+        raise BackendUnavailableError(
+            f"cannot use OpenCL device {device.name!r}: its driver speaks {device.version.strip()!r} "
+            f"{'with' if device.compiler_available else 'without'} a compiler, needed are OpenCL 1.2 and a compiler. "
+            f"Install a newer driver"
+        )
     on_cpu = bool(device.type & cl.device_type.CPU)
     block = min(_BLOCK_ON_CPU if on_cpu else _BLOCK_ON_GPU, device.max_work_group_size)
     return DeviceFacts(

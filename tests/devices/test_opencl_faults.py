@@ -22,7 +22,7 @@ import hecore
 from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
 from hecore.arith.modulus import Modulus
 from hecore.backends import drivers, opencl_faults, registry
-from hecore.backends.opencl import OpenClBackend, OpenClDevice
+from hecore.backends.opencl import OpenClBackend, OpenClDevice, _facts
 from hecore.backends.protocol import ExponentArray
 from hecore.backends.selftest import self_test
 from hecore.errors import (
@@ -118,6 +118,32 @@ def test_no_device_of_that_name(opened: OpenClDevice, monkeypatch: pytest.Monkey
     with pytest.raises(BackendUnavailableError, match="looked for a device like '9:9'"):
         OpenClDevice("9:9")
     assert OpenClDevice(name.split()[0]).facts == OpenClDevice("0:0").facts == opened.facts
+
+
+class Described:
+    """A real device with some properties replaced: there is none with an old driver here."""
+
+    def __init__(self, device: Any, **replaced: Any) -> None:
+        self._device = device
+        vars(self).update(replaced)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._device, name)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "said"),
+    [
+        ({"version": "OpenCL 1.1 Mesa"}, "'OpenCL 1.1 Mesa' with a compiler, needed are OpenCL 1.2 .* a newer driver"),
+        ({"compiler_available": False}, "without a compiler, needed are"),
+        ({"address_bits": 32}, "not little-endian with 64 bits"),
+        ({"endian_little": False}, "not little-endian with 64 bits"),
+    ],
+)
+def test_a_driver_that_is_too_old(opened: OpenClDevice, replaced: dict[str, Any], said: str) -> None:
+    assert _facts(opened._cl, Described(opened._device)) == opened.facts
+    with pytest.raises(BackendUnavailableError, match=said):
+        _facts(opened._cl, Described(opened._device, **replaced))
 
 
 # -- compilers ------------------------------------------------------------------------------------------------
