@@ -15,8 +15,9 @@ from pathlib import Path
 from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.backends.device import DeviceFacts
 from hecore.backends.kernel_context import geometries
+from hecore.backends.kernel_ring_counts import multiplication, total_bytes, transform_bytes
 from hecore.bench import gpu_fp64, report
-from hecore.bench.gpu_ring import transform_bytes
+from hecore.bench.gpu_targets import PUBLISHED_PRODUCT
 from hecore.bench.gpu_work import ModularWork, decryption, encryption
 from hecore.errors import ParameterError
 
@@ -85,6 +86,8 @@ def projected() -> Iterator[Projected]:
     term = _square(2048).multi_exp(40, 10**6, 24)
     yield Projected("mat-vec 40 × 10⁶, 1024-bit key, a term", term.executed, "wide", 300e6)
     yield Projected("NTT, N=2^16, a residue polynomial", transform_bytes(FACTS, 1 << 16), "bytes")
+    product = total_bytes(multiplication(FACTS, 1 << 14, 8, 1, 1, batch=32), 1 << 14)
+    yield Projected("ct×ct, relinearise, rescale, N=2^14, 8+1 primes", product, "bytes", 10 / PUBLISHED_PRODUCT)
 
 
 def markdown() -> str:

@@ -9,12 +9,11 @@ import numpy as np
 
 from hecore.arith.rns import RnsBasis, bit_reversal, ntt_primes, primitive_root
 from hecore.backends.kernel_backend import KernelBackend
-from hecore.backends.kernel_plan import plan
+from hecore.backends.kernel_ring_counts import transform_bytes
 from hecore.bench.gpu_results import Work
 from hecore.bench.gpu_rows import Case, Job, wrong
 
 if TYPE_CHECKING:
-    from hecore.backends.device import DeviceFacts
     from hecore.backends.ring_protocol import Backend, PolynomialArray, Words
     from hecore.bench.gpu_inputs import Inputs
 
@@ -123,11 +122,6 @@ class RingRows:
 
         most = max(1, total // each)
         return Job(operation, f"N={degree}, {_megabytes(most * each)}", "polynomial", make, 1, most, 3 * each)
-
-
-def transform_bytes(facts: DeviceFacts, degree: int) -> float:
-    """Of memory, for one residue polynomial: each pass reads and writes every word; roots are not counted."""
-    return 2 * _WORD * degree * (2 if plan(facts, degree).two_passes else 1)
 
 
 def _value(coefficients: Words, basis: RnsBasis, k: int, position: int) -> int:

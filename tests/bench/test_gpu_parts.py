@@ -16,6 +16,7 @@ import pytest
 from hecore.arith.modulus import Modulus
 from hecore.arith.rns import RnsBasis, ntt_primes
 from hecore.backends.kernel_context import geometries
+from hecore.backends.kernel_ring_counts import transform_bytes
 from hecore.backends.protocol import IntegerBackend
 from hecore.backends.reference import ReferenceBackend
 from hecore.backends.ring_protocol import RingBackend
@@ -29,7 +30,6 @@ from hecore.bench.gpu_machine import Card
 from hecore.bench.gpu_plan import Budget, GpuPlan
 from hecore.bench.gpu_project import FACTS
 from hecore.bench.gpu_results import Ceiling, Check, GpuResults, GpuRow, Recorder, Work, load
-from hecore.bench.gpu_ring import transform_bytes
 from hecore.bench.gpu_rows import Bench, Case, Job
 from hecore.bench.gpu_suites import jobs
 from hecore.bench.gpu_work import ModularWork
