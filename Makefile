@@ -1,4 +1,4 @@
-# make demo | test | test-opencl | test-all | check | bench. Each makes its environment first; repeated runs install nothing.
+# make demo | test | test-opencl | test-cuda | test-all | check | bench. Each makes its environment first; repeated runs install nothing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-opencl test-all check bench clean
+.PHONY: help demo test test-opencl test-cuda test-all check bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -23,6 +23,9 @@ test: $(VENV)/.test ## the test suite
 
 test-opencl: $(VENV)/.test-opencl ## the device backends on PoCL, an OpenCL device without a card
 	HECORE_TEST_DEVICE=opencl $(BIN)/python -m pytest tests/backends tests/devices tests/kernels/device $(ARGS)
+
+test-cuda: $(VENV)/.test-cuda ## the CUDA kernels compiled for two cards, none of which has to be here
+	HECORE_TEST_CUBINS=1 $(BIN)/python -m pytest -m "slow or not slow" tests/backends/test_cuda_*.py tests/kernels/device/test_cubins.py tests/kernels/device/test_sass.py $(ARGS)
 
 test-all: $(VENV)/.test ## the test suite with its slow, exhaustive part
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)

@@ -133,7 +133,9 @@ def disassembled(binary: bytes) -> str:
         file.write(binary)
         file.flush()
         tool = str(_installed(DISASSEMBLER, "nvdisasm"))
-        done = subprocess.run([tool, "--print-code", file.name], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [tool, "--print-code", "--no-dataflow", file.name], capture_output=True, text=True, check=False
+        )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from hecore.kernels import device
@@ -64,7 +65,8 @@ def looked_at(binary: bytes, kernel: str, arguments: Sequence[tuple[str, str]], 
 def everything(programs: Sequence[str]) -> Iterator[Compiled]:
     """All definitions for all capabilities, by as many processes as there are processors."""
     jobs = [(p, defines, c) for p in programs for defines in cubin.definitions(p) for c in CAPABILITIES]
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    # Spawned: the compiler, once loaded here, has threads that a fork would leave behind.
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
         yield from pool.map(compiled, *zip(*jobs, strict=True), chunksize=4)
 
 
