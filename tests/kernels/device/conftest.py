@@ -60,7 +60,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def host_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Shape, bool], HostProgram]:
     """`integer` at a shape; with square, what is in primitives.c too."""
-    assert COMPILER is not None, "these tests need g++"
+    if COMPILER is None:
+        pytest.skip("needs g++")
     folder = tmp_path_factory.mktemp("host")
     made: dict[tuple[Shape, bool], HostProgram] = {}
 
