@@ -11,7 +11,7 @@ second-level cache. With one lane every entry is compared.
 Large tables that many lane groups read (`WORDS_FROM` entries and more, eight lanes only) hold their digits in PIECES
 words of 16 bits: for each digit, word 0 of every entry, then word 1, ... Two registers then hold 64 entries, and one
 vpermi2w picks for 32 numbers at once: a fourth of the permutes, a fifth of the merges. The words of 32 numbers are
-put together by unpacking, twice. Measured: 27 % of the time for eight groups and 256 entries.
+put together by unpacking, twice. Measured: half the time a group for 256 entries (docs/benchmarks.md).
 """
 
 from __future__ import annotations
