@@ -127,7 +127,8 @@ class KernelBackend(KernelMulti, KernelRing):
         checks.check_fixed_base(base, modulus, exponent_bits, memory_budget)
         context = self._context(modulus)
         window = table_window(context, exponent_bits, memory_budget)
-        table = self._fixed_base_table(context, base, exponent_bits, window)
+        with self.secrecy():  # modulo a secret factor's square, powers of a known base tell the factor
+            table = self._fixed_base_table(context, base, exponent_bits, window)
         nbytes = (-(-exponent_bits // window) << window) * context.row_bytes
         return FixedBaseTable(self, modulus, exponent_bits, nbytes, (table, window))
 

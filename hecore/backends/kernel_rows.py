@@ -122,7 +122,7 @@ class KernelRows(KernelBase):
                 return
             if not whole:
                 size = 4 * count * words
-                whole.append(self._secret(size).buffer if secret else self._device.allocate(size))
+                whole.append(self._secret(size).buffer if secret else self._empty(size, np.uint8))
             self._move(whole[0], work(start, stop), words, stop - start, out_at=start)
 
         self._chunked(count, bytes_each, place, floor=floor)

@@ -173,7 +173,14 @@ def decrypting(lab: Lab) -> None:
     lab.backend.decode(*halves, crt)
 
 
-SECRET = [uploading, raising, encoding, decrypting]
+def tabling(lab: Lab) -> None:
+    """Powers of a public base modulo p^2: each of them tells p."""
+    crt = own_key()
+    table = lab.backend.fixed_base_table(3, crt.p_squared, 70)
+    lab.backend.fixed_base_exp(table, lab.own(lab.exponents(70, 9), 70))
+
+
+SECRET = [uploading, raising, encoding, decrypting, tabling]
 
 
 def fresh() -> WatchedBackend:
