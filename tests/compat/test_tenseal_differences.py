@@ -166,8 +166,8 @@ def test_flags(context: ts.Context) -> None:
     x = ts.ckks_vector(lazy, [1.5, -2])
     product = x * x
     assert product.ciphertext()[0].size() == 3
-    # Rescaling three parts leaves d * s^2 with d(slot) ~ sqrt(N / 24) and |s(slot)|^2 exponential about 2 N / 3: 0.002 at
-    # this scale for a key's average slot, fifteen times that for one slot in a million.
+    # Rescaling three parts leaves d * s^2, with d(slot) ~ sqrt(N / 24) and |s(slot)|^2 exponential about 2 N / 3: 0.002
+    # at this scale in a key's average slot, fifteen times that in one slot of a million.
     assert close(product + product, [4.5, 8], 0.3)
     assert close(product * x, [3.375, -8], 0.5)
     assert close(product.sum(), [6.25], 0.5)
