@@ -14,8 +14,8 @@ from pathlib import Path
 
 from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.backends.device import DeviceFacts
-from hecore.backends.kernel_context import geometries
 from hecore.backends.kernel_ring_counts import multiplication, total_bytes, transform_bytes
+from hecore.backends.kernel_shapes import geometries
 from hecore.bench import gpu_fp64, report
 from hecore.bench.gpu_targets import PUBLISHED_PRODUCT
 from hecore.bench.gpu_work import ModularWork, decryption, encryption

@@ -16,8 +16,10 @@ from hecore.backends.kernel_multi import WINDOWS, pippenger_cost
 from hecore.bench.gpu_results import Work
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hecore.arith.modulus import CrtModulus, Modulus
-    from hecore.backends.kernel_context import Geometry
+    from hecore.backends.kernel_shapes import Geometry
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class ModularWork:
     counts: ResidueCounts
 
     @classmethod
-    def of(cls, modulus: Modulus, shapes: list[Geometry]) -> ModularWork:
+    def of(cls, modulus: Modulus, shapes: Sequence[Geometry]) -> ModularWork:
         return cls(ResidueCounts.of(modulus, shapes))
 
     @property
@@ -67,14 +69,14 @@ class ModularWork:
         return Work(executed / each, (products + squarings) * self.schoolbook / each)
 
 
-def encryption(n_squared: Modulus, randomness_bits: int, shapes: list[Geometry]) -> Work:
+def encryption(n_squared: Modulus, randomness_bits: int, shapes: Sequence[Geometry]) -> Work:
     """With a public key: a power of a fixed base, and the message times it."""
     found = ModularWork.of(n_squared, shapes)
     executed = kernel_counts.encryption(n_squared, randomness_bits, shapes)
     return Work(executed, found.fixed_base(randomness_bits).useful + found.schoolbook)
 
 
-def decryption(crt: CrtModulus, shapes: list[Geometry]) -> Work:
+def decryption(crt: CrtModulus, shapes: Sequence[Geometry]) -> Work:
     """With both factors: useful are the two powers alone."""
     halves = ((crt.p, crt.p_squared), (crt.q, crt.q_squared))
     useful = sum(ModularWork.of(square, shapes).power(factor.bit_length()).useful for factor, square in halves)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hecore.arith.modulus import CrtModulus, Modulus
-    from hecore.backends.device import Buffer
+    from hecore.backends.device import Buffer, DeviceFacts
     from hecore.backends.kernel_integers import Exponents
+    from hecore.backends.kernel_shapes import Geometry
     from hecore.backends.protocol import Indices, Limbs
 
 LANES_OF_A_RESIDUE = 4  # under keys of common lengths, where a device has lanes that work together
@@ -45,6 +46,17 @@ class KernelBackend(KernelMulti, KernelRing):
         """See `protocol.saturating_batch`."""
         facts = self._device.facts
         return max(SATURATING_BATCH, facts.parallel // min(facts.lanes, LANES_OF_A_RESIDUE))
+
+    @property
+    def facts(self) -> DeviceFacts:
+        """What is known of the device."""
+        return self._device.facts
+
+    def with_shapes(self, shapes: Sequence[Geometry]) -> KernelBackend:
+        """Another backend on the same device, its integers in these shapes, the shortest first."""
+        other = KernelBackend(self._device, self._budget, shapes)
+        other.name = self.name
+        return other
 
     # -- transport ---------------------------------------------------------------------------------------
 

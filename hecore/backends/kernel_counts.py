@@ -11,10 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hecore.backends.kernel_context import Geometry, chunks, geometry_for
 from hecore.backends.kernel_integers import power_window, table_window
+from hecore.backends.kernel_shapes import Geometry, chunks, geometry_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hecore.arith.modulus import CrtModulus, Modulus
 
 SUMMED = 60  # logarithms in one sum: kernels/device/power.h
@@ -29,7 +31,7 @@ class ResidueCounts:
     bits: int  # of the modulus
 
     @classmethod
-    def of(cls, modulus: Modulus, shapes: list[Geometry]) -> ResidueCounts:
+    def of(cls, modulus: Modulus, shapes: Sequence[Geometry]) -> ResidueCounts:
         """As a device with these shapes has it."""
         root = modulus.square_of or modulus
         return cls(geometry_for(root, shapes), modulus.square_of is not None, modulus.bits)
@@ -92,13 +94,13 @@ class ResidueCounts:
         return 5 * self.half
 
 
-def encryption(n_squared: Modulus, randomness_bits: int, shapes: list[Geometry]) -> int:
+def encryption(n_squared: Modulus, randomness_bits: int, shapes: Sequence[Geometry]) -> int:
     """Of one message with a public key: a power of a fixed base with the largest table, and (1 + m*n) times it."""
     counts = ResidueCounts.of(n_squared, shapes)
     return counts.fixed_base(randomness_bits) + counts.encoded
 
 
-def decryption(crt: CrtModulus, shapes: list[Geometry]) -> int:
+def decryption(crt: CrtModulus, shapes: Sequence[Geometry]) -> int:
     """Of one ciphertext: modulo p^2 and q^2 a reduction, a power and its quotient by p and q; their sum modulo n."""
     n, n_squared = ResidueCounts.of(crt.n, shapes), ResidueCounts.of(crt.n_squared, shapes)
     total = n.product + n.exported  # of the sum

@@ -16,7 +16,8 @@ from hecore.errors import NotInvertibleError
 
 if TYPE_CHECKING:
     from hecore.backends.device import Buffer
-    from hecore.backends.kernel_context import Context, CrtConstants, RowShape
+    from hecore.backends.kernel_context import Context, CrtConstants
+    from hecore.backends.kernel_shapes import RowShape
     from hecore.backends.protocol import Limbs
 
     Exponents = tuple[Buffer, int, bool]

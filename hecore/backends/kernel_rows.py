@@ -17,15 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hecore.arith.limbs import ints_from_limbs, limbs_from_ints
+from hecore.backends import tuned
 from hecore.backends.kernel_base import KernelBase
-from hecore.backends.kernel_context import Context, CrtConstants, crt_constants, geometries
+from hecore.backends.kernel_context import Context, CrtConstants, crt_constants
 from hecore.errors import DeviceMemoryError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from hecore.arith.modulus import CrtModulus, Modulus
     from hecore.backends.device import Argument, Buffer, Device
+    from hecore.backends.kernel_shapes import Geometry
     from hecore.backends.protocol import Limbs
 
 BUDGET_SHARE = 8  # of the device's memory, one part for what an operation needs in between
@@ -40,14 +43,18 @@ def u32(*values: int) -> tuple[np.uint32, ...]:
 
 
 class KernelRows(KernelBase):
-    """Batches of residues in device memory. `memory_budget` bounds what one operation needs in between, in bytes."""
+    """Batches of residues in device memory. `memory_budget` bounds what one operation needs in between, in bytes;
+    `shapes` those of its integers, the shortest first (default: what `tuned` knows of the device).
+    """
 
-    def __init__(self, device: Device, memory_budget: int | None = None) -> None:
+    def __init__(
+        self, device: Device, memory_budget: int | None = None, shapes: Sequence[Geometry] | None = None
+    ) -> None:
         super().__init__(device)
         facts = device.facts
         share = min(facts.largest, facts.memory // BUDGET_SHARE)
         self._budget = share if memory_budget is None else memory_budget
-        self._shapes = geometries(facts)
+        self._shapes = tuned.shapes(facts) if shapes is None else list(shapes)
         self._flat = {"BLOCK": max(facts.block, BLOCK), "LANES": 1}
         self._contexts: WeakKeyDictionary[Modulus, Context] = WeakKeyDictionary()
         self._crt: WeakKeyDictionary[CrtModulus, CrtConstants] = WeakKeyDictionary()

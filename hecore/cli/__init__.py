@@ -1,4 +1,4 @@
-"""The `hecore` command: devices, keygen, encrypt, decrypt, inspect, demo.
+"""The `hecore` command: devices, tune, keygen, encrypt, decrypt, inspect, demo.
 
 Results go to standard output (`--json` for machines), progress and errors to standard error; progress shows on a
 terminal only. Exit codes: 0 done, 1 the request could not be met (one line says why), 2 the command line makes no
@@ -109,6 +109,14 @@ def _parser() -> argparse.ArgumentParser:
 
     command("devices", commands.devices, "List the backends and whether they can run here.")
 
+    text = "Measure which shapes of integers are the fastest on a device, and use them from then on."
+    sub = command("tune", commands.tune, text, device)
+    sub.add_argument(
+        "--key-bits", type=_numbers, default=(2048, 3072), metavar="B,B,…", help="Paillier keys to tune for; 2048,3072"
+    )
+    sub.add_argument("--budget", type=float, metavar="SECONDS", help="begin no trial after so long; default: try all")
+    sub.add_argument("--dry-run", action="store_true", help="measure and tell, but keep nothing")
+
     text = "Make keys: FILE (secret, under a passphrase) and FILE.pub (public)."
     sub = command("keygen", commands.keygen, text, made, device, passphrase, overwrite, insecure)
     sub.add_argument("file", metavar="FILE")
@@ -117,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     ckks.add_argument("--ring-degree", type=int, default=8192, metavar="N", help="default 8192: 4096 slots")
     ckks.add_argument(
         "--moduli-bits",
-        type=_bit_sizes,
+        type=_numbers,
         default=(60, 40, 40, 60),
         metavar="B,B,…",
         help="the last one special; 60,40,40,60",
@@ -184,8 +192,8 @@ def _add_demo(sub: argparse.ArgumentParser) -> None:
     ckks.add_argument("--features", type=int, metavar="N", help="columns of synthetic rows; default 30")
 
 
-def _bit_sizes(text: str) -> tuple[int, ...]:
+def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError("bits of each modulus, as in 60,40,40,60") from None
+        raise argparse.ArgumentTypeError("numbers of bits with commas between, as in 60,40,40,60") from None

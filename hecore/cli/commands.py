@@ -35,6 +35,28 @@ def devices(_: argparse.Namespace) -> Result:
     return {"devices": found}, "\n".join(lines)
 
 
+def tune(arguments: argparse.Namespace) -> Result:
+    """The fastest shapes of a device's integers, measured and kept."""
+    from hecore import tuning
+    from hecore.backends import registry
+    from hecore.backends.kernel_backend import KernelBackend
+
+    backend = registry.current()
+    if not isinstance(backend, KernelBackend):
+        raise ParameterError(
+            f"the {backend.name} backend has no shapes to choose from; say --device cuda or --device opencl"
+        )
+    with Progress(arguments) as progress:
+        found = tuning.tune_shapes(backend, arguments.key_bits, budget=arguments.budget, show=progress.show)
+    kept = bool(found.chosen) and not arguments.dry_run
+    file = str(tuning.save(backend.facts, found.chosen)) if kept else None
+    result = {"device": backend.device, "complete": found.complete, "file": file, "trials": found.to_json()}
+    ending = f"kept in {file}" if kept else "kept nowhere"
+    if not found.complete:
+        ending += "; the budget ended before all was tried: what is not decided stays as it was"
+    return result, f"{backend.device}\n{found.to_text()}\n{ending}"
+
+
 def keygen(arguments: argparse.Namespace) -> Result:
     """Keys in two files."""
     for path in (Path(arguments.file), Path(f"{arguments.file}.pub")):

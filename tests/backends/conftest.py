@@ -31,7 +31,7 @@ NAMES = [WANTED] if WANTED else [info.name for info in registry.devices() if inf
 
 
 # Whatever device is wanted.
-ON_THE_HOST = ("test_kernel_lanes.py", "test_kernel_ring_counts.py", "test_kernel_transforms.py")
+ON_THE_HOST = ("test_kernel_lanes.py", "test_kernel_ring_counts.py", "test_kernel_transforms.py", "test_tuned.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,8 +15,8 @@ from hecore.arith.integers import powmod
 from hecore.arith.limbs import limbs_from_ints
 from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.backends.device import DeviceFacts
-from hecore.backends.kernel_context import SPARE_BITS, Geometry, geometries, geometry_for
 from hecore.backends.kernel_rows import FLOOR
+from hecore.backends.kernel_shapes import SPARE_BITS, Geometry, geometries, geometry_for
 from hecore.backends.protocol import ExponentArray
 from hecore.errors import BackendError, DeviceMemoryError, NotInvertibleError, ParameterError
 from tests.backends.conftest import Lab, crt_of, fixed

@@ -10,8 +10,8 @@ from hecore.arith.integers import powmod
 from hecore.arith.limbs import limbs_from_ints
 from hecore.arith.modulus import Modulus
 from hecore.backends.device import DeviceFacts
-from hecore.backends.kernel_context import SPARE_BITS, Geometry, geometries
 from hecore.backends.kernel_counts import ResidueCounts, decryption, encryption
+from hecore.backends.kernel_shapes import SPARE_BITS, Geometry, candidates, geometries
 from hecore.backends.protocol import ExponentArray
 from tests.backends.conftest import Lab, crt_of, fixed
 from tests.backends.host_device import WARP, HostBackend
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs g++")
 BLOCK = 64  # two warps
-SHAPES = geometries(DeviceFacts("cuda", "", "", WARP, BLOCK, 1, 1, 1))
+FACTS = DeviceFacts("cuda", "", "", WARP, BLOCK, 1, 1, 1)
+SHAPES = geometries(FACTS)
+TO_TUNE = {shape for bits in (1024, 2048) for shape in candidates(FACTS, bits) if shape.block == BLOCK} - set(SHAPES)
 OFTEN = {"2x19", "4x19"}  # the others take a compiler as long, and add nothing but their size
 
 
@@ -34,7 +36,7 @@ def shape_name(shape: Geometry) -> str:
 def shapes() -> list[object]:
     return [
         pytest.param(shape, id=shape_name(shape), marks=() if shape_name(shape) in OFTEN else pytest.mark.slow)
-        for shape in SHAPES
+        for shape in (*SHAPES, *sorted(TO_TUNE, key=shape_name))
     ]
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from hecore.arith.modulus import Modulus
 from hecore.arith.rns import RnsBasis, ntt_primes
-from hecore.backends.kernel_context import geometries
 from hecore.backends.kernel_ring_counts import transform_bytes
+from hecore.backends.kernel_shapes import geometries
 from hecore.backends.protocol import IntegerBackend
 from hecore.backends.reference import ReferenceBackend
 from hecore.backends.ring_protocol import RingBackend

@@ -11,7 +11,7 @@ import hecore
 from hecore.arith.modulus import Modulus
 from hecore.backends import opencl, registry
 from hecore.backends.device import DeviceFacts
-from hecore.backends.kernel_context import geometries, geometry_for
+from hecore.backends.kernel_shapes import geometries, geometry_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")

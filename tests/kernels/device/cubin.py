@@ -21,8 +21,8 @@ import pytest
 
 from hecore.backends import cuda, kernel_ring, kernel_rows
 from hecore.backends.device import DeviceFacts
-from hecore.backends.kernel_context import geometries
 from hecore.backends.kernel_plan import plan
+from hecore.backends.kernel_shapes import geometries
 from hecore.bench import gpu_ceilings, gpu_fp64
 from hecore.kernels import device
 

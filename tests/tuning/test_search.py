@@ -1,0 +1,59 @@
+"""In which order shapes are tried, and which is taken."""
+
+from __future__ import annotations
+
+import pytest
+
+from hecore.backends.device import DeviceFacts
+from hecore.backends.kernel_shapes import Geometry, candidates
+from hecore.tuning.shapes import Trial, Tuning, _Search
+
+CARD = DeviceFacts("cuda", "a card", "", 32, 128, 1 << 17, 1 << 36, 1 << 36)
+SHAPES = candidates(CARD, 2048)
+
+
+def searched(seconds: dict[Geometry, float | None]) -> _Search:
+    """To the end, on a device where shapes take so long, or 1, or are refused (None)."""
+    search = _Search(SHAPES)
+    for shape in search:
+        took = seconds.get(shape, 1.0)
+        search.tried.append(Trial(2048, shape, not search.tried, took, "" if took else "no room"))
+    return search
+
+
+def tried(search: _Search) -> list[Geometry]:
+    return [trial.shape for trial in search.tried]
+
+
+def test_largest_blocks_first_then_the_fastest_in_smaller_ones() -> None:
+    fastest = next(shape for shape in SHAPES if shape.lanes == 8)
+    search = searched({fastest: 0.5})
+    largest = [
+        max(s.block for s in SHAPES if (s.lanes, s.digits) == key)
+        for key in [(shape.lanes, shape.digits) for shape in SHAPES]
+    ]
+    assert tried(search)[0] == SHAPES[0]
+    assert set(tried(search)) == {shape for shape, most in zip(SHAPES, largest, strict=True) if shape.block == most} | {
+        shape for shape in SHAPES if (shape.lanes, shape.digits) == (fastest.lanes, fastest.digits)
+    }
+    assert len(search.tried) == len(set(tried(search))) <= search.most_trials
+    assert search.choice() == fastest
+
+
+def test_smaller_blocks_can_win() -> None:
+    smaller = next(shape for shape in SHAPES if shape.lanes == SHAPES[0].lanes and shape.block < SHAPES[0].block)
+    assert searched({smaller: 0.9}).choice() == smaller
+
+
+@pytest.mark.parametrize("seconds", [1.0, 0.99, 1.2])
+def test_what_is_hardly_faster_does_not_take_the_place_of_the_shape_in_use(seconds: float) -> None:
+    search = searched(dict.fromkeys(SHAPES[1:], seconds))
+    assert search.choice() == SHAPES[0]
+
+
+def test_what_is_refused_is_not_chosen() -> None:
+    search = searched(dict.fromkeys(SHAPES[1:]))
+    assert search.choice() == SHAPES[0]
+    text = Tuning(tuple(search.tried), {2048: SHAPES[0]}, complete=True).to_text()
+    assert text.count("refused: no room") == len(search.tried) - 1
+    assert text.count("chosen") == 1
