@@ -50,7 +50,8 @@ class _Lease:
         }
 
     def __del__(self) -> None:
-        _give_back(self._block)
+        if _lock is not None:  # as it is at exit, when modules are emptied before what others still hold
+            _give_back(self._block)
 
 
 def empty(shape: tuple[int, ...]) -> Words:
