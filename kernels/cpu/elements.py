@@ -328,6 +328,16 @@ def scaled_multiply(r, x, y, c, length, w):
 
 
 @shared(6)
+def scaled_absorb(x, y, spare, c, length, w):
+    """x <- x*y/R, all in scaled form; spare holds L digits."""
+    size = length * V
+    m = w + 2 * size
+    multiply(w, spare, x, y, N(c), c, m, length)
+    multiply_two_plus(w, x + size, m, COMPLEMENT(c, length), x, y + size, x + size, y, N(c), c, length)
+    copy(x, spare, length)
+
+
+@shared(6)
 def scaled_single(r, s, x, c, length, w):
     """r <- s*x/R for a single s below 2n and x in scaled form; r is not x."""
     size = length * V

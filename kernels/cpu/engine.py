@@ -18,7 +18,7 @@ from hecore.errors import NotInvertibleError, ParameterError
 from hecore.kernels.cpu import batch, lookup, power, single
 from hecore.kernels.cpu.context import Context, empty_rows, empty_vectors, scratch_vectors
 from hecore.kernels.cpu.elements import PLAIN
-from hecore.kernels.cpu.vector import DIGIT_BITS, IFMA, LANES
+from hecore.kernels.cpu.vector import DIGIT_BITS, IFMA, LANES, VECTOR_BYTES
 from hecore.kernels.cpu.workers import Workers
 
 Rows = NDArray[np.uint64]
@@ -235,7 +235,7 @@ class Engine:
             most = power.MAX_WINDOWS * TABLE_WINDOWS[0]
             raise ParameterError(f"cannot build a table for {exponent_bits}-bit exponents: at most {most} bits")
         for window in allowed:
-            if -(-exponent_bits // window) * context.digits * (8 << window) <= limit:
+            if -(-exponent_bits // window) * context.digits * lookup.row_bytes(1 << window) <= limit:
                 return window
         return allowed[-1]
 
@@ -264,21 +264,23 @@ class Engine:
     def _digit_major(self, context: Context, rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """(entries, windows, words) rows -> flat (windows, digits, entries), in logarithmic form modulo a square.
 
-        Digits of large tables become words (`lookup`).
+        Digits of large tables become bytes (`lookup`).
         """
         entries, windows, words = rows.shape
         length = context.length
-        out = empty_vectors(-(-windows * context.digits * entries // LANES))[: windows * context.digits * entries]
-        table = out.reshape(windows, context.digits, entries)
+        table = np.empty((windows, context.digits, entries), dtype=np.uint64)
         table[:, :length] = rows[:, :, :length].transpose(1, 2, 0)
         if context.kind != PLAIN:
             logs = self.single_logarithms(context, rows.reshape(-1, words))
             digits = window_digits(logs, DIGIT_BITS * length, DIGIT_BITS)
             table[:, length:] = digits.reshape(length, entries, windows).transpose(2, 0, 1)
-        if entries >= lookup.WORDS_FROM:
-            for window in table:
-                pieces = window.view("<u2").reshape(context.digits, entries, lookup.PIECES)
-                window[:] = np.ascontiguousarray(pieces.transpose(0, 2, 1)).view(np.uint64).reshape(window.shape)
+        out = empty_vectors(-(-windows * context.digits * lookup.row_bytes(entries) // VECTOR_BYTES))
+        row = context.digits * lookup.row_bytes(entries)
+        for window, target in zip(table, out.view("u1")[: windows * row].reshape(windows, row), strict=True):
+            planes = window.astype("<u8", copy=False).view("u1").reshape(context.digits, entries, 8)
+            if entries >= lookup.BYTES_FROM:
+                planes = planes[:, :, : lookup.DIGIT_BYTES].transpose(0, 2, 1)
+            target[:] = planes.reshape(row)
         return out
 
     def split_rows(self, context: Context, rows: Rows) -> tuple[Context, Rows, Rows]:
@@ -313,7 +315,7 @@ class Engine:
         extra = power.fixed_base_vectors(context.length)
         shape = (context.constants, context.length, context.kind)
         if spread == 1:
-            index = pad_columns(digits, LANES * lookup.GROUPS)  # a read of words is always for so many
+            index = pad_columns(digits, LANES * lookup.GROUPS)  # a read of bytes is always for so many
             arguments = (out, table, 1 << window, index, power.walk_groups(context.length), *shape)
             step = lookup.GROUPS
             self._run(power.fixed_base, count, context.length, *arguments, extra=extra, step=step)

@@ -8,10 +8,11 @@ pairwise by the higher bits, a binary tree with one mask a bit. (Compare-and-kee
 besides each merge.) Lane groups that read together share what bounds a single group's read, the loads from the
 second-level cache. With one lane every entry is compared.
 
-Large tables that many lane groups read (`WORDS_FROM` entries and more, eight lanes only) hold their digits in PIECES
-words of 16 bits: for each digit, word 0 of every entry, then word 1, ... Two registers then hold 64 entries, and one
-vpermi2w picks for 32 numbers at once: a fourth of the permutes, a fifth of the merges. The words of 32 numbers are
-put together by unpacking, twice. Measured: half the time a group for 256 entries (docs/benchmarks.md).
+Large tables that many lane groups read (`BYTES_FROM` entries and more, eight lanes only) hold the DIGIT_BYTES bytes of
+their digits apart: for each digit, byte 0 of every entry, then byte 1, ... Two registers then hold 128 entries, and one
+vpermi2b picks for 64 numbers at once: an eighth of the permutes for an eighth less memory. The bytes of 64 numbers are
+put together by unpacking, three times. What is left is the way from the second-level cache, which GROUPS lane groups
+share.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from hecore.kernels.cpu.cache import shared
+from hecore.kernels.cpu.cache import inner, shared
 from hecore.kernels.cpu.montgomery import i64, loop
 from hecore.kernels.cpu.vector import (
+    DIGIT_BITS,
     I32,
     IFMA,
     LANES,
     V_PERMUTE,
     WORD,
+    add,
     constant,
     emit_load,
     emit_store,
@@ -42,12 +45,13 @@ from hecore.kernels.cpu.vector import (
 
 FEW = 4  # lane groups that share a read: two at a time, the second pair finds the row in the first-level cache
 BLOCK = 2 * LANES  # entries one permute chooses from
-GROUPS = 8  # lane groups that share a read of words
-PIECES = 4  # words of 16 bits in a digit
-WORDS_FROM = 128 if IFMA else 1 << 62  # entries
-_WORDS = 32  # in a register
-_PERMUTE_WORDS = "llvm.x86.avx512.vpermi2var.hi.512"  # word index mod 64 of two vectors
-_VECTOR = ir.VectorType(ir.IntType(16), _WORDS)
+BYTES_FROM = 128 if IFMA else 1 << 62  # entries
+DIGIT_BYTES = -(-DIGIT_BITS // 8)
+GROUPS = 16  # lane groups that share a read of bytes
+_BYTES = 64  # in a register
+_TOGETHER = _BYTES // LANES  # lane groups whose indices fill a register
+_PERMUTE_BYTES = "llvm.x86.avx512.vpermi2var.qi.512"  # byte index mod 128 of two vectors
+_VECTOR = ir.VectorType(ir.IntType(8), _BYTES)
 
 
 def _reader(emit: Any) -> Any:
@@ -103,10 +107,13 @@ def make_read(entries: int, groups: int) -> Any:
     return _reader(emit)
 
 
-def make_read_words(entries: int, groups: int) -> Any:
-    """read(destination, step, table, digits, index) as above, of a table of words; 64 entries or more."""
-    blocks = entries // (2 * _WORDS)
-    halves = -(-groups // FEW)  # of so many lane groups one register holds the words
+def make_read_bytes(entries: int, groups: int, *, added: bool = False) -> Any:
+    """read(destination, step, table, digits, index) as above, of a table of bytes; 128 entries or 256.
+
+    What was read takes the place of the destination's digits or is `added` to them.
+    """
+    blocks = entries // (2 * _BYTES)
+    parts = range(-(-groups // _TOGETHER))
 
     def unpack(b: ir.IRBuilder, x: Any, y: Any, width: int, high: bool) -> Any:
         """The low or high halves of each 128 bits of x and y, parts of `width` bits in turns (vpunpck)."""
@@ -118,55 +125,61 @@ def make_read_words(entries: int, groups: int) -> Any:
         return b.shuffle_vector(b.bitcast(x, kind), b.bitcast(y, kind), pick)
 
     def emit_index(b: ir.IRBuilder, index: Any, first: int) -> Any:
-        """The indices of four groups as words; unpacking what these pick gives the groups one after the other."""
-        given = [emit_load(b, index, g) if g < groups else constant(0) for g in range(first, first + FEW)]
-        total = constant(0)
-        for place, (pair, high) in enumerate((pair, high) for pair in (0, 1) for high in (False, True)):
-            lanes = b.bitcast(unpack(b, given[pair], given[pair + 2], 64, high), WORD)
-            total = b.or_(total, b.shl(lanes, constant(16 * place)))
+        """The indices of _TOGETHER groups as bytes, in the order that unpacking undoes: in each 128 bits, those of the
+        two lanes that lie there of the first group, then of the second, ...
+        """
+        given = [emit_load(b, index, g) if g < groups else constant(0) for g in range(first, first + _TOGETHER)]
+        total, half = constant(0), _TOGETHER // 2
+        for place in range(half):
+            even, odd = (
+                b.bitcast(unpack(b, given[place], given[place + half], 64, high), WORD) for high in (False, True)
+            )
+            total = b.or_(total, b.shl(b.or_(even, b.shl(odd, constant(8))), constant(16 * place)))
         return b.bitcast(total, _VECTOR)
 
     def emit(b: ir.IRBuilder, destination: Any, step: Any, table: Any, digits: Any, index: Any) -> None:
         targets = [b.add(destination, b.mul(step, i64(g))) for g in range(groups)]
         kind = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR, _VECTOR])
-        permute = cgutils.get_or_insert_function(b.module, kind, _PERMUTE_WORDS)
-        indices = [emit_index(b, index, FEW * h) for h in range(halves)]
-        zero = ir.Constant(_VECTOR, [0] * _WORDS)
-        bits = [ir.Constant(_VECTOR, [2 * _WORDS << level] * _WORDS) for level in range(blocks.bit_length() - 1)]
-        masks = [[b.icmp_unsigned("!=", b.and_(i, bit), zero) for bit in bits] for i in indices]
+        permute = cgutils.get_or_insert_function(b.module, kind, _PERMUTE_BYTES)
+        zero, top = (ir.Constant(_VECTOR, [value] * _BYTES) for value in (0, 2 * _BYTES))
+        indices = [emit_index(b, index, _TOGETHER * part) for part in parts]
+        upper = [b.icmp_unsigned("!=", b.and_(i, top), zero) for i in indices]
         with loop(b, i64(0), digits, 1) as d:
-            row = b.add(table, b.mul(d, i64(8 * entries)))
-            pieces: list[list[Any]] = [[] for _ in indices]
-            for piece in range(PIECES):
-                partial: list[list[Any]] = [[] for _ in indices]
-                for block in range(blocks):
-                    at = 2 * (piece * blocks + block)
-                    low, high = (b.bitcast(emit_load(b, row, at + i), _VECTOR) for i in (0, 1))
-                    for h, subtrees in enumerate(partial):
-                        value, level = b.call(permute, [low, indices[h], high]), 0
-                        while block >> level & 1:
-                            value = b.select(masks[h][level], value, subtrees.pop())
-                            level += 1
-                        subtrees.append(value)
-                for found, subtrees in zip(pieces, partial, strict=True):
-                    found.append(subtrees.pop())
-            for h, found in enumerate(pieces):
-                for i, target in enumerate(targets[FEW * h : FEW * (h + 1)]):
-                    low, high = (unpack(b, found[j], found[j + 1], 16, i >= FEW // 2) for j in (0, 2))
-                    emit_store(b, target, d, b.bitcast(unpack(b, low, high, 32, i % 2 == 1), WORD))
+            row = b.add(table, b.mul(d, i64(DIGIT_BYTES * entries)))
+            planes: list[list[Any]] = [[] for _ in parts]
+            for plane in range(DIGIT_BYTES):
+                at = 2 * blocks * plane
+                entry = [b.bitcast(emit_load(b, row, at + i), _VECTOR) for i in range(2 * blocks)]
+                for i, mask, picked in zip(indices, upper, planes, strict=True):
+                    found = [b.call(permute, [entry[2 * k], i, entry[2 * k + 1]]) for k in range(blocks)]
+                    picked.append(found[0] if blocks == 1 else b.select(mask, found[1], found[0]))
+            for g, target in enumerate(targets):
+                merged = [*planes[g // _TOGETHER], *[zero] * (8 - DIGIT_BYTES)]
+                for width, bit in ((8, 4), (16, 2), (32, 1)):  # of the group's number: which half of the 128 bits
+                    pairs = zip(merged[::2], merged[1::2], strict=True)
+                    merged = [unpack(b, x, y, width, bool(g & bit)) for x, y in pairs]
+                value = b.bitcast(merged[0], WORD)
+                emit_store(b, target, d, b.add(emit_load(b, target, d), value) if added else value)
 
     return _reader(emit)
+
+
+@inner
+def row_bytes(entries):
+    """Of one digit of all entries in a digit-major table."""
+    return entries * (DIGIT_BYTES if entries >= BYTES_FROM else 8)
 
 
 if IFMA:
     _one16, _one32, _one64 = (make_read(1 << bits, 1) for bits in range(4, 7))
     _four16, _four32, _four64 = (make_read(1 << bits, FEW) for bits in range(4, 7))
-    _words128, _words256 = (make_read_words(1 << bits, 1) for bits in (7, 8))
-    _eight128, _eight256 = (make_read_words(1 << bits, GROUPS) for bits in (7, 8))
+    _bytes128, _bytes256 = (make_read_bytes(1 << bits, 1) for bits in (7, 8))
+    _all128, _all256 = (make_read_bytes(1 << bits, GROUPS) for bits in (7, 8))
+    _added128, _added256 = (make_read_bytes(1 << bits, GROUPS, added=True) for bits in (7, 8))
 
     @shared(5)
     def read_table(destination, table, entries, digits, index):
-        """Per lane, entry `index` of a digit-major table (digits, entries): 16, 32 or 64, or words of 128 or 256."""
+        """Per lane, entry `index` of a digit-major table (digits, entries): 16, 32 or 64, or bytes of 128 or 256."""
         if entries == 16:
             _one16(destination, 0, table, digits, index)
         elif entries == 32:
@@ -174,9 +187,9 @@ if IFMA:
         elif entries == 64:
             _one64(destination, 0, table, digits, index)
         elif entries == 128:
-            _words128(destination, 0, table, digits, index)
+            _bytes128(destination, 0, table, digits, index)
         else:
-            _words256(destination, 0, table, digits, index)
+            _bytes256(destination, 0, table, digits, index)
 
     @shared(6)
     def read_table_four(destination, step, table, entries, digits, index):
@@ -189,25 +202,37 @@ if IFMA:
             _four64(destination, step, table, digits, index)
 
     @shared(6)
-    def read_table_eight(destination, step, table, entries, digits, index):
-        """`read_table` for GROUPS lane groups likewise, of words of 128 or 256 entries."""
+    def read_table_bytes(destination, step, table, entries, digits, index):
+        """`read_table` for GROUPS lane groups likewise, of bytes of 128 or 256 entries."""
         if entries == 128:
-            _eight128(destination, step, table, digits, index)
+            _all128(destination, step, table, digits, index)
         else:
-            _eight256(destination, step, table, digits, index)
+            _all256(destination, step, table, digits, index)
+
+    @shared(6)
+    def add_table_bytes(destination, step, table, entries, digits, index):
+        """`read_table_bytes`, but what was read is added to the destinations' digits."""
+        if entries == 128:
+            _added128(destination, step, table, digits, index)
+        else:
+            _added256(destination, step, table, digits, index)
 
 else:
+
+    @inner
+    def chosen_digit(row, entries, chosen):
+        """Of the entries in one row, by comparing with every number."""
+        value = load(row, 0)
+        for e in range(1, entries):
+            value = select_equal(chosen, splat(np.uint64(e)), load(row, e), value)
+        return value
 
     @shared(5)
     def read_table(destination, table, entries, digits, index):
         """Entry `index` of a digit-major table (digits, entries); every entry is compared."""
         chosen = load(index, 0)
         for d in range(digits):
-            row = table + d * entries * 8
-            value = load(row, 0)
-            for e in range(1, entries):
-                value = select_equal(chosen, splat(np.uint64(e)), load(row, e), value)
-            store(destination, d, value)
+            store(destination, d, chosen_digit(table + d * entries * 8, entries, chosen))
 
     @shared(6)
     def read_table_four(destination, step, table, entries, digits, index):
@@ -216,10 +241,18 @@ else:
             read_table(destination + g * step, table, entries, digits, index + 8 * g)
 
     @shared(6)
-    def read_table_eight(destination, step, table, entries, digits, index):
-        """`read_table` GROUPS times; tables of words there are none."""
+    def read_table_bytes(destination, step, table, entries, digits, index):
+        """`read_table` GROUPS times; tables of bytes there are none."""
         for g in range(GROUPS):
             read_table(destination + g * step, table, entries, digits, index + 8 * g)
+
+    @shared(6)
+    def add_table_bytes(destination, step, table, entries, digits, index):
+        """`read_table_bytes`, but what was read is added to the destinations' digits."""
+        for g in range(GROUPS):
+            to, chosen = destination + g * step, load(index, g)
+            for d in range(digits):
+                store(to, d, add(load(to, d), chosen_digit(table + d * entries * 8, entries, chosen)))
 
 
 def make_private_read(bits: int) -> Any:

@@ -28,13 +28,22 @@ from hecore.kernels.cpu.elements import (
     normalise,
     pair_singles,
     point_rows,
-    scaled_multiply,
+    scaled_absorb,
     scaled_one_plus,
     scatter,
     square_element,
     zero,
 )
-from hecore.kernels.cpu.lookup import FEW, WORDS_FROM, read_powers_whole, read_table, read_table_eight, read_table_four
+from hecore.kernels.cpu.lookup import (
+    BYTES_FROM,
+    FEW,
+    add_table_bytes,
+    read_powers_whole,
+    read_table,
+    read_table_bytes,
+    read_table_four,
+    row_bytes,
+)
 from hecore.kernels.cpu.lookup import GROUPS as SHARED_READS
 from hecore.kernels.cpu.vector import (
     LANES,
@@ -125,24 +134,26 @@ def finish(x, u, c, length, kind, w):
 
 
 MAX_WINDOWS = 1 << 11
-STATE_BYTES = 1 << 19  # running products that stay in the second-level cache beside one window's table
+STATE_BYTES = 1 << 21  # running products, streamed past one window's table after the other
 
 
 def walk_groups(length: int) -> int:
-    """Lane groups that walk the windows of a table together, so that each window is fetched once for all of them."""
+    """Lane groups that walk the windows of a table together, so that each window is fetched once for all of them:
+    tables lie in memory, products at worst in the third-level cache.
+    """
     return max(SHARED_READS, STATE_BYTES // (3 * length * V) // SHARED_READS * SHARED_READS)
 
 
 def fixed_base_vectors(length: int) -> int:
     """Scratch beyond `area`: two entries a group of a shared read, then a product and a logarithm a walking group."""
-    return SHARED_READS * 4 * length + walk_groups(length) * 3 * length
+    return SHARED_READS * 2 * length + walk_groups(length) * 3 * length
 
 
 @inner
 def read_window(destination, step, table, entries, digits, index, count):
-    """Entries for `count` <= SHARED_READS lane groups, `step` bytes apart; of words for all of these."""
-    if entries >= WORDS_FROM:
-        read_table_eight(destination, step, table, entries, digits, index)
+    """Entries for `count` <= SHARED_READS lane groups, `step` bytes apart; of bytes for all of these."""
+    if entries >= BYTES_FROM:
+        read_table_bytes(destination, step, table, entries, digits, index)
         return
     whole = count // FEW * FEW
     for i in range(0, whole, FEW):
@@ -152,54 +163,38 @@ def read_window(destination, step, table, entries, digits, index, count):
 
 
 @inner
-def add_logarithms(u, v, length):
-    for j in range(length):
-        store(u, j, add(load(u, j), load(v, j)))
-
-
-@inner
-def absorb_pair(x, first, second, empty, c, length, w, t):
-    """Multiply the running product x (scaled form), whose logarithms follow it, by two table entries; t is scratch."""
-    size = length * V
-    u = x + 2 * size
-    add_logarithms(first + size, second + size, length)
-    if empty:
-        pair_singles(x, first, second, c, length, w)
-        copy(u, first + size, length)
+def add_window(destination, step, table, entries, digits, index, count, spare):
+    """`read_window`, but what was read is added to the destinations' digits; spare holds SHARED_READS entries."""
+    if entries >= BYTES_FROM:
+        add_table_bytes(destination, step, table, entries, digits, index)
         return
-    pair_singles(t, first, second, c, length, w)
-    scaled_multiply(t + 2 * size, x, t, c, length, w)
-    copy(x, t + 2 * size, 2 * length)
-    add_logarithms(u, first + size, length)
-
-
-@inner
-def absorb_first(x, t, c, length, kind):
-    """The product of one entry; modulo a square in scaled form, then the logarithm."""
-    size = length * V
-    copy(x, t, length)
-    if kind == SQUARE:
-        zero(x + size, length)
-        copy(x + 2 * size, t + size, length)
+    read_window(spare, digits * V, table, entries, digits, index, count)
+    for i in range(count):
+        for j in range(digits):
+            to = destination + i * step
+            store(to, j, add(load(to, j), load(spare + i * digits * V, j)))
 
 
 @kernel
 def fixed_base(out, table, entries, index, walk, context, length, kind, first, last, scratch):
     """base**e for window digits `index` (windows, columns), least significant first; columns a multiple of LANES, and
-    of a shared read's where the table is one of words.
+    of a shared read's where the table is one of bytes.
 
-    `table` is flat (windows, digits, entries). `walk` lane groups take the windows in turn, SHARED_READS to a read:
-    modulo a square two windows at a time, of which the first stands alone where their number is odd.
+    `table` is flat (windows, digits, entries), its rows as `lookup` has them. `walk` lane groups take the windows in
+    turn, SHARED_READS to a read: modulo a square two windows at a time, of which the first stands alone where their
+    number is odd. There a group's state is its product in scaled form, then the sum of its logarithms, to which the
+    reads add; the two windows' singles are multiplied with each other before they go on to the product.
     """
     base = scratch.ctypes.data
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
-    digits = length if kind == PLAIN else 2 * length
     size = length * V
-    entry = base + area(length) * V
-    other = entry + SHARED_READS * 2 * size
-    state = other + SHARED_READS * 2 * size
+    half = row_bytes(entries) * length
+    row = half if kind == PLAIN else 2 * half
+    one = base + area(length) * V
+    two = one + SHARED_READS * size
+    state = two + SHARED_READS * size
     windows, columns = index.shape
-    line, spare = slot(base, length, 0), slot(base, length, 1)
+    line, pair, spare = slot(base, length, 0), slot(base, length, 1), slot(base, length, 2)
     step = 1 if kind == PLAIN else 2
     head = windows % step
     for start in range(first, last, walk):
@@ -207,22 +202,31 @@ def fixed_base(out, table, entries, index, walk, context, length, kind, first, l
         for turn in range((windows + step - 1) // step):
             window = max(turn * step - head, 0)
             alone = kind == PLAIN or (turn == 0 and head == 1)
-            at_table = table.ctypes.data + 8 * window * digits * entries
+            here = table.ctypes.data + window * row
             for g in range(start, stop, SHARED_READS):
                 count = min(SHARED_READS, stop - g)
-                at = index.ctypes.data + 8 * (window * columns + g * LANES)
-                read_window(entry, 2 * size, at_table, entries, digits, at, count)
+                at, to = index.ctypes.data + 8 * (window * columns + g * LANES), state + (g - start) * 3 * size
+                if kind == SQUARE:
+                    for i in range(SHARED_READS if turn == 0 else 0):
+                        zero(to + i * 3 * size + 2 * size, length)
+                    for ahead in range(1 if alone else 2):
+                        logs, digits = here + ahead * row + half, at + ahead * 8 * columns
+                        add_window(to + 2 * size, 3 * size, logs, entries, length, digits, count, one)
+                read_window(one, size, here, entries, length, at, count)
                 if not alone:
-                    after = at_table + 8 * digits * entries
-                    read_window(other, 2 * size, after, entries, digits, at + 8 * columns, count)
+                    read_window(two, size, here + row, entries, length, at + 8 * columns, count)
                 for i in range(count):
-                    x, one, two = state + (g - start + i) * 3 * size, entry + i * 2 * size, other + i * 2 * size
-                    if not alone:
-                        absorb_pair(x, one, two, turn == 0, c, length, w, spare)
+                    x, s, t = to + i * 3 * size, one + i * size, two + i * size
+                    if turn == 0 and alone:
+                        copy(x, s, length)
+                        zero(x + size, length)
                     elif turn == 0:
-                        absorb_first(x, one, c, length, kind)
+                        pair_singles(x, s, t, c, length, w)
+                    elif alone:
+                        multiply_plain(x, x, s, c, length, w)
                     else:
-                        multiply_plain(x, x, one, c, length, w)
+                        pair_singles(pair, s, t, c, length, w)
+                        scaled_absorb(x, pair, spare, c, length, w)
         for g in range(start, stop):
             x = state + (g - start) * 3 * size
             if kind == SQUARE:
@@ -256,12 +260,13 @@ def fixed_base_spread(out, table, entries, index, offsets, spread, context, leng
     size = length * V
     entry = base + area(length) * V
     other, x, u = entry + 2 * size, entry + 4 * size, entry + 6 * size
-    last_window = table.shape[0] // (digits * entries) - 1
+    row = row_bytes(entries) * digits
+    last_window = 8 * table.shape[0] // row - 1
     own = load(offsets.ctypes.data, 0)
     for start in range(0, index.shape[0], spread):
         for o in range(spread):
             window = start + o
-            here = table.ctypes.data + 8 * min(window, last_window) * digits * entries
+            here = table.ctypes.data + min(window, last_window) * row
             read_table(other, here, entries, digits, index.ctypes.data + window * V)
             lane = splat(np.uint64(o))
             for d in range(digits):

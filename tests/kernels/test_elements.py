@@ -306,12 +306,12 @@ def every_index(entries: int) -> list[list[int]]:
     return [[(i + 3 * k) % entries for k in range(LANES)] for i in range(entries)]
 
 
-def as_words(table: NDArray[np.uint64], digits: int, entries: int) -> None:
-    """A table (digits, entries) as `lookup` wants it where it is large: word after word of 16 bits."""
-    if entries >= lookup.WORDS_FROM:
-        used = table[: digits * entries]
-        words = used.reshape(digits, entries, 1) >> np.array([0, 16, 32, 48], dtype=np.uint64)
-        used[:] = np.ascontiguousarray(words.transpose(0, 2, 1).astype("<u2")).reshape(-1).view(np.uint64)
+def as_bytes(table: NDArray[np.uint64], digits: int, entries: int) -> None:
+    """A table (digits, entries) as `lookup` wants it where it is large: byte after byte."""
+    if entries >= lookup.BYTES_FROM:
+        shifts = np.arange(0, 8 * lookup.DIGIT_BYTES, 8, dtype=np.uint64)
+        planes = (table[: digits * entries].reshape(digits, 1, entries) >> shifts[:, None]).astype("u1")
+        table.view("u1")[: planes.size] = planes.ravel()
 
 
 @pytest.mark.parametrize("entries", [16, 32, 64, 128, 256])
@@ -319,9 +319,9 @@ def test_read_table(entries: int) -> None:
     """Digit-major (digits, entries), shared by all lanes."""
     size = 6
     table = empty_vectors(-(-size * entries // LANES))
-    table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7)
+    table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7) & np.uint64(DIGIT_MASK)
     rows = table[: size * entries].reshape(size, entries).copy()
-    as_words(table, size, entries)
+    as_bytes(table, size, entries)
     for index in every_index(entries):
         out, at = garbage(size), pack(index, 1)
         compiled("read_table")(out.ctypes.data, table.ctypes.data, entries, size, at.ctypes.data)
@@ -332,25 +332,27 @@ def test_read_table(entries: int) -> None:
     ("name", "groups", "entries"),
     [
         *(("read_table_four", lookup.FEW, n) for n in (16, 32, 64)),
-        *(("read_table_eight", lookup.GROUPS, n) for n in (128, 256)),
+        *(("read_table_bytes", lookup.GROUPS, n) for n in (128, 256)),
+        *(("add_table_bytes", lookup.GROUPS, n) for n in (128, 256)),
     ],
 )
 def test_read_table_for_several_groups(name: str, groups: int, entries: int) -> None:
     """What lies between their results stays."""
     size = 4
     table = empty_vectors(-(-size * entries // LANES))
-    table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7)
+    table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7) & np.uint64(DIGIT_MASK)
     rows = table[: size * entries].reshape(size, entries).copy()
-    as_words(table, size, entries)
+    as_bytes(table, size, entries)
     for i in range(entries):
         index = [[(i * (g + 1) + 5 * k + g) % entries for k in range(LANES)] for g in range(groups)]
         at, out = empty_vectors(groups), garbage(groups * (size + 1))
         at[:] = np.array(index, dtype=np.uint64).ravel()
         step = (size + 1) * elements.V
         compiled(name)(out.ctypes.data, step, table.ctypes.data, entries, size, at.ctypes.data)
+        before = GARBAGE if name == "add_table_bytes" else np.uint64(0)
         for g in range(groups):
             found = out.reshape(groups, size + 1, LANES)[g]
-            assert np.array_equal(found[:size], rows[:, index[g]])
+            assert np.array_equal(found[:size], rows[:, index[g]] + before)
             assert (found[size] == GARBAGE).all()
 
 
@@ -360,7 +362,7 @@ def test_read_powers(entries: int, *, whole: bool) -> None:
     """Element-major (entries, digits) vectors, a table of its own for every lane; whole or by address."""
     size = 6
     table = empty_vectors(entries * size)
-    table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7)
+    table[:] = np.arange(table.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7) & np.uint64(DIGIT_MASK)
     by_lane = table.reshape(entries, size, LANES)
     if whole:
         read = compiled("read_powers_whole")
