@@ -333,16 +333,19 @@ def _dot(engine: Engine, weights: Limbs, bits: int, negative: Signs | None, valu
     return totals
 
 
+_LIFT = 1 << 62  # makes a column non-negative
+
+
 def _carry(columns: NDArray[np.int64]) -> list[int]:
-    """Rows of signed 16-bit-spaced columns -> integers."""
-    low = np.empty(columns.shape, dtype=np.uint16)
-    carry = np.zeros(columns.shape[0], dtype=np.int64)
-    for j in range(columns.shape[1]):
-        value = columns[:, j] + carry
-        low[:, j] = (value & 0xFFFF).astype(np.uint16)
-        carry = value >> 16
-    top = 16 * columns.shape[1]
-    return [int.from_bytes(row.tobytes(), "little") + (int(c) << top) for row, c in zip(low, carry, strict=True)]
+    """Rows of signed columns below 2^62, 16 bits apart -> integers: every fourth column is a word of one integer."""
+    m, count = columns.shape
+    words = np.full((m, 4, -(-count // 4)), _LIFT, dtype=np.int64)
+    for r in range(4):
+        words[:, r, : -(-(count - r) // 4)] += columns[:, r::4]
+    lifted = sum(_LIFT << (64 * word + 16 * r) for word in range(words.shape[2]) for r in range(4))
+    return [
+        sum(int.from_bytes(part.tobytes(), "little") << 16 * r for r, part in enumerate(row)) - lifted for row in words
+    ]
 
 
 # -- segmented products --------------------------------------------------------------------------------------------
