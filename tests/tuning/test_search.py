@@ -6,7 +6,10 @@ import pytest
 
 from hecore.backends.device import DeviceFacts
 from hecore.backends.kernel_shapes import Geometry, candidates
+from hecore.tuning import tune_shapes
 from hecore.tuning.shapes import Trial, Tuning, _Search
+from tests.backends.host_device import HostBackend
+from tests.kernels.device.host import COMPILER
 
 CARD = DeviceFacts("cuda", "a card", "", 32, 128, 1 << 17, 1 << 36, 1 << 36)
 SHAPES = candidates(CARD, 2048)
@@ -57,3 +60,17 @@ def test_what_is_refused_is_not_chosen() -> None:
     text = Tuning(tuple(search.tried), {2048: SHAPES[0]}, complete=True).to_text()
     assert text.count("refused: no room") == len(search.tried) - 1
     assert text.count("chosen") == 1
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs g++")
+def test_threads_that_share_an_integer() -> None:
+    """To the end on warps in lockstep, whose powers are held against integers and against each other."""
+    backend, shown = HostBackend(64), []
+    found = tune_shapes(backend, [512], show=lambda what, done, total: shown.append((what, done, total)))
+    assert found.complete
+    assert {trial.shape.lanes for trial in found.trials} == {1, 2, 4}
+    assert {trial.shape.block for trial in found.trials} == {32, 64}
+    assert all(trial.seconds for trial in found.trials)
+    assert found.chosen.keys() == {256, 512}
+    assert [done for _, done, _ in shown] == list(range(len(found.trials)))
+    assert all(len(found.trials) <= total for _, _, total in shown)
