@@ -12,7 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hecore.backends import registry
+from hecore.backends import registry, tuned
+from hecore.backends.kernel_backend import KernelBackend
 from hecore.bench import gpu_ceilings, gpu_checks, gpu_exact, gpu_machine, gpu_suites, gpu_workers
 from hecore.bench.gpu_device import Clock, CompileLog
 from hecore.bench.gpu_inputs import fresh_seed
@@ -79,6 +80,8 @@ class _Session:
         card = gpu_machine.card_of(getattr(backend, "_device", None))
         clock = Clock(backend)
         machine = {**self.recorder.results.machine, "device": backend.device, "card": card.state() if card else {}}
+        if isinstance(backend, KernelBackend):  # those that `hecore tune` chose, where it ran
+            machine["shapes"] = [tuned.to_json(shape) for shape in backend._shapes]
         self.recorder.update(machine=machine, clock=clock.name)
         with self.log.attached(backend):
             with self._stage("exactness"):

@@ -27,6 +27,7 @@ def test_a_quick_run_holds(device: str, tmp_path: Path) -> None:
     assert code == 0, results.all_failures
     assert results.holds
     assert not results.unchecked
+    assert results.machine["shapes"]
     assert len(results.checks) > 150
     assert {"wide multiply-add", "copy", "double-precision multiply-add"} <= {
         ceiling.name for ceiling in results.ceilings if ceiling.rate
