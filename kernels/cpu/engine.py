@@ -50,7 +50,7 @@ def window_digits(limbs: Limbs, bits: int, window: int) -> NDArray[np.uint64]:
 def pad_columns(digits: NDArray[np.uint64], multiple: int = LANES) -> NDArray[np.uint64]:
     """Last axis up to a multiple, with zeros."""
     short = -digits.shape[-1] % multiple
-    return np.ascontiguousarray(np.pad(digits, [(0, 0)] * (digits.ndim - 1) + [(0, short)]))
+    return np.ascontiguousarray(np.pad(digits, [(0, 0)] * (digits.ndim - 1) + [(0, short)]) if short else digits)
 
 
 def best_window(bits: int, *, whole: bool) -> int:
