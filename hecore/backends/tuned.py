@@ -62,7 +62,11 @@ def measured(facts: DeviceFacts) -> dict[int, Geometry]:
 
 
 def replaced(facts: DeviceFacts, chosen: Mapping[int, Geometry]) -> list[Geometry]:
-    """`geometries` with the shapes `chosen` for roots of so many bits; whatever those hold, these do."""
+    """`geometries` with the shapes `chosen` for roots of so many bits in the places of those that served these lengths.
+
+    Whatever the former hold, the latter do. The shortest shape still serves a modulus: of two lengths that shared one,
+    the longer takes the shorter's choice where that holds it.
+    """
     standing = geometries(facts)
     found = set(standing)
     for bits, shape in chosen.items():
