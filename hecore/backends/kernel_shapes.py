@@ -27,7 +27,7 @@ _ON_PROCESSORS = (12, 38, 75, 114, 152, 304)  # digits: their compilers take sec
 _LOCAL_BYTES = 46 << 10  # of a block: what every device has, less what a driver keeps
 _LONGEST = ((28, 84), (27, 336))  # radix, digits of an integer at most: kernels/device/montgomery.h
 _FEWEST_SHARED = 4  # digits of a lane among several: kernels/device/digits.h
-_MOST_IN_REGISTERS = 40  # digits of a lane: three such arrays and the rest fill half of a card's 255
+_MOST_IN_REGISTERS = 29  # digits of a lane: the most that is compiled for cards without a spill (cuda_resources.tsv)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 from hecore.arith.integers import powmod
 from hecore.arith.limbs import ints_from_limbs
 from hecore.arith.modulus import Modulus
+from hecore.arith.random import random_limbs
 from hecore.backends.kernel_shapes import Geometry, candidates
 from hecore.backends.protocol import ExponentArray
 from hecore.backends.tuned import to_json
@@ -168,9 +169,7 @@ class _Bench:
         count = max(_FEWEST, facts.parallel // 2)
         self._backend, self._bits = backend, bits
         self._modulus = Modulus.square(1 << (bits - 1) | secrets.randbits(bits - 1) | 1)
-        limbs = np.frombuffer(secrets.token_bytes(8 * count * self._modulus.limbs), dtype=np.uint64)
-        self._residues = limbs.reshape(count, self._modulus.limbs).copy()
-        self._residues[:, -1] >>= np.uint64(64 * self._modulus.limbs - 2 * (bits - 1))  # below 2^(2(bits - 1)) <= n^2
+        self._residues = random_limbs(count, 2 * (bits - 1))  # below n^2, in as many limbs: bits is a multiple of 32
         self._power = secrets.randbits(EXPONENT_BITS)
         self._exponent = ExponentArray.shared(self._power, EXPONENT_BITS)
         self._expected: Limbs | None = None

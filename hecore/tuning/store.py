@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from typing import TYPE_CHECKING
 
 from hecore.backends import tuned
 from hecore.errors import BackendError
+from hecore.keystore import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +31,5 @@ def save(facts: DeviceFacts, chosen: Mapping[int, Geometry]) -> Path:
         known = {}
     shapes = {str(bits): tuned.to_json(shape) for bits, shape in sorted({**known, **chosen}.items())}
     data = {"format": tuned.FORMAT, "device": facts.description, "shapes": shapes}
-    handle, name = tempfile.mkstemp(dir=file.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(data, stream, indent=1)
-    os.replace(name, file)
+    write_atomically(file, json.dumps(data, indent=1).encode(), mode=0o600)
     return file

@@ -320,21 +320,12 @@ def pair_singles(r, s, t, c, length, w):
 
 @shared(6)
 def scaled_multiply(r, x, y, c, length, w):
-    """r <- x*y/R, all in scaled form; r is neither x nor y."""
+    """r <- x*y/R, all in scaled form; r may be x or y."""
     size = length * V
-    m = w + 2 * size
-    multiply(w, r, x, y, N(c), c, m, length)
+    m, low = w + 2 * size, w + 3 * size
+    multiply(w, low, x, y, N(c), c, m, length)
     multiply_two_plus(w, r + size, m, COMPLEMENT(c, length), x, y + size, x + size, y, N(c), c, length)
-
-
-@shared(6)
-def scaled_absorb(x, y, spare, c, length, w):
-    """x <- x*y/R, all in scaled form; spare holds L digits."""
-    size = length * V
-    m = w + 2 * size
-    multiply(w, spare, x, y, N(c), c, m, length)
-    multiply_two_plus(w, x + size, m, COMPLEMENT(c, length), x, y + size, x + size, y, N(c), c, length)
-    copy(x, spare, length)
+    copy(r, low, length)
 
 
 @shared(6)

@@ -28,7 +28,7 @@ from hecore.kernels.cpu.elements import (
     normalise,
     pair_singles,
     point_rows,
-    scaled_absorb,
+    scaled_multiply,
     scaled_one_plus,
     scatter,
     square_element,
@@ -194,7 +194,7 @@ def fixed_base(out, table, entries, index, walk, context, length, kind, first, l
     two = one + SHARED_READS * size
     state = two + SHARED_READS * size
     windows, columns = index.shape
-    line, pair, spare = slot(base, length, 0), slot(base, length, 1), slot(base, length, 2)
+    line, pair = slot(base, length, 0), slot(base, length, 1)
     step = 1 if kind == PLAIN else 2
     head = windows % step
     for start in range(first, last, walk):
@@ -226,7 +226,7 @@ def fixed_base(out, table, entries, index, walk, context, length, kind, first, l
                         multiply_plain(x, x, s, c, length, w)
                     else:
                         pair_singles(pair, s, t, c, length, w)
-                        scaled_absorb(x, pair, spare, c, length, w)
+                        scaled_multiply(x, x, pair, c, length, w)
         for g in range(start, stop):
             x = state + (g - start) * 3 * size
             if kind == SQUARE:

@@ -54,8 +54,9 @@ def test_every_candidate_is_a_shape_that_the_kernels_have(facts: DeviceFacts, bi
 
 
 def test_a_card_has_one_thread_and_several_to_choose_from() -> None:
-    assert {shape.lanes for shape in candidates(CARD, 1024)} == {1, 2, 4, 8}
-    assert {shape.lanes for shape in candidates(CARD, 2048)} == {2, 4, 8, 16}
+    assert {shape.lanes for shape in candidates(CARD, 768)} == {1, 2, 4, 8}
+    assert {shape.lanes for shape in candidates(CARD, 1024)} == {2, 4, 8}
+    assert {shape.lanes for shape in candidates(CARD, 2048)} == {4, 8, 16}
     assert {shape.block for shape in candidates(CARD, 2048)} >= {64, 128}
     assert {shape.lanes for shape in candidates(ALONE, 2048)} == {1}
 

@@ -168,10 +168,13 @@ def test_pair_singles(square: Lab) -> None:
 def test_scaled_products(square: Lab) -> None:
     edges, length = scaled_edges(square), square.length
     for x0, z, y0, m in chunks([(*x, *edges[(7 * i + j) % 30]) for i, x in enumerate(edges) for j in range(8)]):
-        x, y = components(x0, z, length), components(y0, m, length)
+        x = components(x0, z, length)
         left = [scaled(a, b, square) for a, b in zip(x0, z, strict=True)]
         right = [scaled(a, b, square) for a, b in zip(y0, m, strict=True)]
-        check_scaled(square, square.run("scaled_multiply", 2, x, y), [a * b for a, b in zip(left, right, strict=True)])
+        for alias in (None, 0, 1):
+            operands = components(x0, z, length), components(y0, m, length)
+            product = square.run("scaled_multiply", 2, *operands, alias=alias)
+            check_scaled(square, product, [a * b for a, b in zip(left, right, strict=True)])
         check_scaled(square, square.run("scaled_square", 2, x), [a * a for a in left])
         out = square.run("scaled_single", 2, pack(y0, length), x)
         check_scaled(square, out, [a * b for a, b in zip(left, y0, strict=True)])
