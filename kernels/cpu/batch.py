@@ -15,6 +15,7 @@ from hecore.kernels.cpu.elements import (
     ONE,
     PLAIN,
     SQUARE,
+    WORK_LENGTHS,
     N,
     V,
     canonical,
@@ -37,6 +38,7 @@ from hecore.kernels.cpu.elements import (
     subtract_if_not_below,
     zero,
 )
+from hecore.kernels.cpu.karatsuba import SUMS_MORE
 from hecore.kernels.cpu.vector import DIGIT_MASK, LANES, add, borrow, load, low_digit, poke, splat, store, sub
 
 _MASK = np.uint64(DIGIT_MASK)
@@ -49,8 +51,8 @@ def row_words(length: int, kind: int) -> int:
 
 
 def scratch_size(length: int) -> int:
-    """Vectors of scratch: eight element slots of 2L digits (each padded to a line), work space, row addresses."""
-    return 8 * (-(-(2 * length) // 8) * 8) + 8 * length + 64
+    """Vectors of scratch: eight element slots of 2L digits (each padded to a line), row addresses, work space."""
+    return 8 * (-(-(2 * length) // 8) * 8) + 64 + WORK_LENGTHS * length + SUMS_MORE
 
 
 area = inner(scratch_size)
@@ -67,13 +69,13 @@ def slot(base, length, i):
 
 
 @inner
-def work(base, length):
+def rows_at(base, length):
     return slot(base, length, 8)
 
 
 @inner
-def rows_at(base, length):
-    return work(base, length) + 8 * length * V
+def work(base, length):
+    return rows_at(base, length) + 64 * V
 
 
 @inner

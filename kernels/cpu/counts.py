@@ -1,7 +1,8 @@
 """How many vector multiply-adds each operation executes a lane group, counted from the code it runs.
 
-L is the digit count of a component (`elements.digits_for`); one half-size product is 2 L^2 multiply-adds. Terms of
-order L (k0, carries are no multiply-adds) are counted where the code has them: a reduction adds L for choosing m.
+L is the digit count of a component (`elements.digits_for`); one half-size product is 2 L^2 multiply-adds, or three
+quarters of that by Karatsuba's method. Terms of order L (k0, carries are no multiply-adds) are counted where the code
+has them: a reduction adds L for choosing m.
 `schoolbook` is what the same mathematics costs by plain operand scanning with a full-size modulus: the yardstick that
 the five-product form, squarings and logarithmic tables are measured against.
 """
@@ -11,35 +12,55 @@ from __future__ import annotations
 from hecore.kernels.cpu.elements import digits_for
 from hecore.kernels.cpu.engine import best_window
 from hecore.kernels.cpu.fermat import fermat_window
+from hecore.kernels.cpu.karatsuba import one_pays, two_pay
 from hecore.kernels.cpu.vector import DIGIT_BITS
 
 
+def one_product(length: int) -> int:
+    """The columns of a*b: four half-length products, or Karatsuba's three."""
+    return 6 * (length // 2) ** 2 if one_pays(length) else 2 * length**2
+
+
+def two_products(length: int) -> int:
+    """The columns of a*b + c*d."""
+    return 12 * (length // 2) ** 2 if two_pay(length) else 4 * length**2
+
+
+def reduction(length: int) -> int:
+    return 2 * length**2 + length
+
+
 def multiply_plain(length: int) -> int:
-    return 4 * length**2 + length
+    return one_product(length) + reduction(length)
 
 
 def square_plain(length: int) -> int:
-    return (length**2 + length) + 2 * length**2 + length
+    return (length**2 + length) + reduction(length)
 
 
 def multiply_square(length: int) -> int:
-    return 10 * length**2 + 2 * length
+    return one_product(length) + two_products(length) + 2 * reduction(length)
 
 
 def square_square(length: int) -> int:
-    return 7 * length**2 + 3 * length
+    return square_plain(length) + multiply_plain(length)
 
 
 def multiply_single(length: int) -> int:
-    return 8 * length**2 + 2 * length
+    return 2 * multiply_plain(length)
+
+
+def add_multiply_plain(length: int) -> int:
+    """A sum of two products, reduced once."""
+    return two_products(length) + reduction(length)
 
 
 def multiply_one_plus(length: int) -> int:
-    return multiply_plain(length) + 6 * length**2 + length
+    return multiply_plain(length) + add_multiply_plain(length)
 
 
 def multiply_two_singles(length: int) -> int:
-    return 12 * length**2 + 2 * length
+    return 2 * add_multiply_plain(length)
 
 
 def export(length: int) -> int:
@@ -68,7 +89,7 @@ def fermat_power(length: int, bits: int, window: int | None = None) -> int:
     windows, entries = -(-bits // window), 1 << window
     table = (entries - 2) * multiply_plain(length)
     powers = (windows - 1) * (window * square_square(length) + multiply_single(length)) + multiply_single(length)
-    horner = (entries - 3) * (6 * length**2 + length) + 3 * multiply_plain(length)
+    horner = (entries - 3) * add_multiply_plain(length) + 3 * multiply_plain(length)
     return table + powers + horner
 
 

@@ -23,6 +23,15 @@ import numpy as np
 
 from hecore.kernels.cpu import montgomery, primitives
 from hecore.kernels.cpu.cache import inner, shared
+from hecore.kernels.cpu.karatsuba import (
+    SUMS_LENGTHS,
+    SUMS_MORE,
+    add_columns,
+    for_one,
+    for_two,
+    multiply_columns,
+    multiply_two_columns,
+)
 from hecore.kernels.cpu.vector import (
     LANES,
     VECTOR_BYTES,
@@ -44,23 +53,23 @@ from hecore.kernels.cpu.vector import (
 
 V = VECTOR_BYTES
 PLAIN, SQUARE = 0, 1
-FOUR_ROWS_FROM = 24  # digits: below, a multiplication does not hide a four-row pass's longer head
 SLACK_BITS = 12
 
-_multiply2, _multiply4 = primitives.make_multiply(2), primitives.make_multiply(4)
-_from2, _from4 = primitives.make_multiply_from(2), primitives.make_multiply_from(4)
-_plus2, _plus4 = primitives.make_multiply_plus(2), primitives.make_multiply_plus(4)
-_twice_plus2, _twice_plus4 = (primitives.make_multiply_plus(rows, doubled=True) for rows in (2, 4))
-_square2, _square4 = primitives.make_square(2), primitives.make_square(4)
-_two2, _two_from2, _two_plus2 = (
+_multiply, _from, _plus = (
+    primitives.make_multiply(2),
+    primitives.make_multiply_from(2),
+    primitives.make_multiply_plus(2),
+)
+_twice_plus = primitives.make_multiply_plus(2, doubled=True)
+_two, _two_from, _two_plus = (
     make(2)
     for make in (primitives.make_multiply_two, primitives.make_multiply_two_from, primitives.make_multiply_two_plus)
 )
-_fetching2, _fetching4 = primitives.make_multiply_fetching(2), primitives.make_multiply_fetching(4)
-_from_fetching2, _from_fetching4, _two_fetching2 = (
-    primitives.make_multiply_from_fetching(rows, pairs) for rows, pairs in ((2, 1), (4, 1), (2, 2))
-)
-_product2 = primitives.make_product(2)
+_square2, _square4 = primitives.make_square(2), primitives.make_square(4)
+_product = primitives.make_products(2, 1, held=1)
+_reduce, _reduce_from = primitives.make_reduce(4), primitives.make_reduce_from(4)
+_reduce_plus, _reduce_twice_plus = primitives.make_reduce_plus(4), primitives.make_reduce_plus(4, doubled=True)
+_fetching, _from_fetching = primitives.make_reduce_fetching(4), primitives.make_reduce_from_fetching(4)
 
 
 def digits_for(bits: int) -> int:
@@ -111,8 +120,11 @@ def context_vectors(length: int) -> int:
     return 1 + 7 * length
 
 
+WORK_LENGTHS = 8 + SUMS_LENGTHS  # 8L vectors that functions of elements divide among themselves, then Karatsuba's
+
+
 def work_vectors(length: int) -> int:
-    return 8 * length
+    return WORK_LENGTHS * length + SUMS_MORE
 
 
 @inner
@@ -165,40 +177,91 @@ def subtract_if_not_below(x, n, count):
         store(x, j, xor(d, and_(xor(a, d), keep)))
 
 
+# -- Montgomery multiplications: short ones row by row (`primitives`), long ones columns first (`karatsuba`) ----------
+#
+# `w` is a lane group's work area, with the columns at its start.
+
+
 @inner
-def four_rows(length):
-    return length % 4 == 0 and length >= FOUR_ROWS_FROM
+def SUMS(w, length):
+    return w + 8 * length * V
+
+
+@shared(6)
+def reduce(acc, out, n, k0, m, length):
+    _reduce(acc, out, n, k0, m, length)
+
+
+@shared(7)
+def reduce_from(acc, out, plus, minus, n, k0, length):
+    _reduce_from(acc, out, plus, minus, n, k0, length)
+
+
+@shared(7)
+def reduce_plus(acc, out, quotient, complement, n, k0, length):
+    _reduce_plus(acc, out, quotient, complement, n, k0, length)
 
 
 @shared(8)
-def multiply(acc, out, a, b, n, k0, m, length):
-    if four_rows(length):
-        _multiply4(acc, out, a, b, n, k0, m, length)
+def multiply(w, out, a, b, n, k0, m, length):
+    if for_one(length):
+        multiply_columns(w, a, b, SUMS(w, length), length)
+        reduce(w, out, n, k0, m, length)
     else:
-        _multiply2(acc, out, a, b, n, k0, m, length)
+        _multiply(w, out, a, b, n, k0, m, length)
 
 
 @shared(9)
-def multiply_from(acc, out, plus, minus, a, b, n, k0, length):
-    if four_rows(length):
-        _from4(acc, out, plus, minus, a, b, n, k0, length)
+def multiply_from(w, out, plus, minus, a, b, n, k0, length):
+    if for_one(length):
+        multiply_columns(w, a, b, SUMS(w, length), length)
+        reduce_from(w, out, plus, minus, n, k0, length)
     else:
-        _from2(acc, out, plus, minus, a, b, n, k0, length)
+        _from(w, out, plus, minus, a, b, n, k0, length)
 
 
 @shared(10)
-def multiply_two(acc, out, a, b, c, d, n, k0, m, length):
-    _two2(acc, out, a, b, c, d, n, k0, m, length)
+def multiply_two(w, out, a, b, c, d, n, k0, m, length):
+    if for_two(length):
+        multiply_two_columns(w, a, b, c, d, SUMS(w, length), length)
+        reduce(w, out, n, k0, m, length)
+    else:
+        _two(w, out, a, b, c, d, n, k0, m, length)
 
 
 @shared(11)
-def multiply_two_from(acc, out, plus, minus, a, b, c, d, n, k0, length):
-    _two_from2(acc, out, plus, minus, a, b, c, d, n, k0, length)
+def multiply_two_from(w, out, plus, minus, a, b, c, d, n, k0, length):
+    if for_two(length):
+        multiply_two_columns(w, a, b, c, d, SUMS(w, length), length)
+        reduce_from(w, out, plus, minus, n, k0, length)
+    else:
+        _two_from(w, out, plus, minus, a, b, c, d, n, k0, length)
+
+
+@inner
+def cross_columns(w, x, y, length):
+    """The columns of x0*y1 + x1*y0, right after `multiply` of x0 and y0, which may have left their halves' sums."""
+    size, sums = length * V, SUMS(w, length)
+    if for_one(length):
+        add_columns(w, x, y + size, x + size, y, sums, length)
+    else:
+        multiply_two_columns(w, x, y + size, x + size, y, sums, length)
+
+
+@shared(9)
+def cross_from(w, out, plus, minus, x, y, n, k0, length):
+    """multiply_two_from of x0, y1, x1, y0, right after `multiply` of x0 and y0."""
+    size = length * V
+    if for_two(length):
+        cross_columns(w, x, y, length)
+        reduce_from(w, out, plus, minus, n, k0, length)
+    else:
+        _two_from(w, out, plus, minus, x, y + size, x + size, y, n, k0, length)
 
 
 @shared(4)
 def product(acc, a, b, length):
-    _product2(acc, a, b, length)
+    _product(acc, a, b, length)
 
 
 @shared(7)
@@ -226,7 +289,7 @@ def multiply_square(r, x, y, c, length, w):
     size = length * V
     low, m = w + 2 * size, w + 3 * size
     multiply(w, low, x, y, N(c), c, m, length)
-    multiply_two_from(w, r + size, BIAS(c, length), m, x, y + size, x + size, y, N(c), c, length)
+    cross_from(w, r + size, BIAS(c, length), m, x, y, N(c), c, length)
     copy(r, low, length)
 
 
@@ -292,24 +355,32 @@ def multiply_one_plus(r, x, u, c, length, w):
 
 
 @shared(9)
-def multiply_plus(acc, out, quotient, complement, a, b, n, k0, length):
-    if four_rows(length):
-        _plus4(acc, out, quotient, complement, a, b, n, k0, length)
+def multiply_plus(w, out, quotient, complement, a, b, n, k0, length):
+    if for_one(length):
+        multiply_columns(w, a, b, SUMS(w, length), length)
+        reduce_plus(w, out, quotient, complement, n, k0, length)
     else:
-        _plus2(acc, out, quotient, complement, a, b, n, k0, length)
+        _plus(w, out, quotient, complement, a, b, n, k0, length)
 
 
 @shared(9)
-def multiply_twice_plus(acc, out, quotient, complement, a, b, n, k0, length):
-    if four_rows(length):
-        _twice_plus4(acc, out, quotient, complement, a, b, n, k0, length)
+def multiply_twice_plus(w, out, quotient, complement, a, b, n, k0, length):
+    if for_one(length):
+        multiply_columns(w, a, b, SUMS(w, length), length)
+        _reduce_twice_plus(w, out, quotient, complement, n, k0, length)
     else:
-        _twice_plus2(acc, out, quotient, complement, a, b, n, k0, length)
+        _twice_plus(w, out, quotient, complement, a, b, n, k0, length)
 
 
-@shared(11)
-def multiply_two_plus(acc, out, quotient, complement, a, b, c, d, n, k0, length):
-    _two_plus2(acc, out, quotient, complement, a, b, c, d, n, k0, length)
+@shared(9)
+def cross_plus(w, out, quotient, complement, x, y, n, k0, length):
+    """out <- (x0*y1 + x1*y0 + m*n)/R + quotient', right after `multiply` of x0 and y0."""
+    size = length * V
+    if for_two(length):
+        cross_columns(w, x, y, length)
+        reduce_plus(w, out, quotient, complement, n, k0, length)
+    else:
+        _two_plus(w, out, quotient, complement, x, y + size, x + size, y, n, k0, length)
 
 
 @shared(6)
@@ -324,7 +395,7 @@ def scaled_multiply(r, x, y, c, length, w):
     size = length * V
     m, low = w + 2 * size, w + 3 * size
     multiply(w, low, x, y, N(c), c, m, length)
-    multiply_two_plus(w, r + size, m, COMPLEMENT(c, length), x, y + size, x + size, y, N(c), c, length)
+    cross_plus(w, r + size, m, COMPLEMENT(c, length), x, y, N(c), c, length)
     copy(r, low, length)
 
 
@@ -416,31 +487,37 @@ def square_element(r, x, c, length, kind, w):
 
 @shared(9)
 def multiply_plain_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
-    if four_rows(length):
-        _fetching4(w, r, x, y, N(c), c, next_a, next_b, next_out, length)
-    else:
-        _fetching2(w, r, x, y, N(c), c, next_a, next_b, next_out, length)
+    if not for_one(length):
+        multiply_plain(r, x, y, c, length, w)
+        return
+    multiply_columns(w, x, y, SUMS(w, length), length)
+    _fetching(w, r, N(c), c, next_a, next_b, next_out, length)
 
 
 @shared(9)
 def multiply_square_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
+    if not for_one(length):
+        multiply_square(r, x, y, c, length, w)
+        return
     size = length * V
-    low, m, bias = w + 2 * size, w + 3 * size, BIAS(c, length)
+    low, m = w + 2 * size, w + 3 * size
     multiply(w, low, x, y, N(c), c, m, length)
-    _two_fetching2(w, r + size, bias, m, x, y + size, x + size, y, N(c), c, next_a, next_b, next_out, length)
+    cross_columns(w, x, y, length)
+    _from_fetching(w, r + size, BIAS(c, length), m, N(c), c, next_a, next_b, next_out, length)
     copy(r, low, length)
 
 
 @shared(7)
 def square_square_fetching(r, x, c, length, w, next_a, next_out):
+    if not for_one(length):
+        square_square(r, x, c, length, w)
+        return
     size = length * V
-    low, m, bias, twice = w + 2 * size, w + 3 * size, BIAS(c, length), w + 4 * size
+    low, m, twice = w + 2 * size, w + 3 * size, w + 4 * size
     square(w, low, x, N(c), c, m, length)
     double(twice, x + size, length)
-    if four_rows(length):
-        _from_fetching4(w, r + size, bias, m, x, twice, x, twice, N(c), c, next_a, next_a, next_out, length)
-    else:
-        _from_fetching2(w, r + size, bias, m, x, twice, x, twice, N(c), c, next_a, next_a, next_out, length)
+    multiply_columns(w, x, twice, SUMS(w, length), length)
+    _from_fetching(w, r + size, BIAS(c, length), m, N(c), c, next_a, next_a, next_out, length)
     copy(r, low, length)
 
 

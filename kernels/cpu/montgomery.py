@@ -2,15 +2,16 @@
 
 `multiply`, `multiply_two`   out <- (start + sum of a*b over P pairs + m*n) / R      for P = 1, 2
 `square`                     out <- (a*a + m*n) / R
-`product`                    acc <- acc + a*b
+`products`                   acc <- acc + sum of a*b over P pairs
+`reduce`                     out <- (acc + m*n) / R
 
 with R = 2^(52 L) and m = -(start + sum a*b)/n mod R, whose digits can be kept (P. Montgomery 1985; the digit-wise
 choice of m is "FIOS" in Koc, Acar and Kaliski 1996). They are *staged*: the Python below runs once, at
 compile time, and its loops over rows and pairs write straight-line vector code.
 
-The accumulator is 2L columns of plain 64-bit sums and is never shifted: a pass adds ROWS rows of every product
+The accumulator is 2L columns of plain signed 64-bit sums and is never shifted: a pass adds ROWS rows of every product
 to columns i .. i+L+ROWS-1 in place, so that the quotient ends in columns L .. 2L-1. A row adds at most six half
-products below 2^52 to a column, so a column stays below 6*L*2^52 + 2^63 for L up to `MAX_DIGITS`. (A product's low
+products below 2^52 to a column, so a column stays below 6*L*2^52 + 2^54 for L up to `MAX_DIGITS`. (A product's low
 and high half go to neighbouring columns; two sums x and y a column give the out-of-order engine two chains.)
 
 Nothing walks over the accumulator beside the passes. What a column starts from is asked for when the first pass
@@ -45,7 +46,7 @@ from hecore.kernels.cpu.vector import (
     emit_store,
 )
 
-MAX_DIGITS = 320  # 6*320*2^52 < 2^63: no column overflows, see above
+MAX_DIGITS = 252  # 8*252*2^52 < 2^63: neither a column nor its double overflows, see above
 ROW_STEP = 2  # L is a multiple of this
 MIN_DIGITS = 4  # a pass hides the next one's head behind at least ROW_STEP columns
 
@@ -112,7 +113,7 @@ class Tail:
             own, complement = (emit_load(b, address, index) for address in self.quotient)
             value = b.add(value, b.add(own, b.and_(complement, b.load(self.mask))))
         emit_store(b, self.out, index, b.and_(value, constant(DIGIT_MASK)))
-        b.store(b.lshr(value, constant(DIGIT_BITS)), self.carry)
+        b.store(b.ashr(value, constant(DIGIT_BITS)), self.carry)
 
 
 @dataclass
@@ -160,7 +161,7 @@ class _Pass:
                 x = emit_mul_lo(b, x, m[r], low[-1][j - r])
             x = b.add(x, y) if j else x
             m.append(emit_mul_lo(b, constant(0), x, k0))
-            carry = b.lshr(emit_mul_lo(b, x, m[j], low[-1][0]), constant(DIGIT_BITS))
+            carry = b.ashr(emit_mul_lo(b, x, m[j], low[-1][0]), constant(DIGIT_BITS))
         return m, carry
 
     def sweep(
@@ -291,14 +292,27 @@ def emit_sum_of_products(
     run(b.sub(length, i64(rows)), last=True)
 
 
-def emit_product(b: ir.IRBuilder, rows: int, acc: Value, a: Value, other: Value, length: Value) -> None:
-    one_pass = _Pass(b, rows, length, [other])
-    with loop(b, i64(0), length, rows) as row:
-        factors = [one_pass.digits(a, row, rows)]
-        slots = [[cgutils.alloca_once_value(b, constant(0)) for _ in range(rows)]]
-        for slot in slots[0]:
-            b.store(constant(0), slot)
-        one_pass.sweep(_offset(b, acc, row), factors, slots, 0, begin=None, above=nothing)
+def emit_products(
+    b: ir.IRBuilder, rows: int, acc: Value, pairs: list[tuple[Value, Value]], length: Value, *, held: int
+) -> None:
+    """acc <- acc + sum of a*b over the pairs, of whose 2L columns the first held*L (held = 0, 1, 2) hold something."""
+    one_pass = _Pass(b, rows, length, [other for _, other in pairs])
+
+    def block(row: Value, *, first: bool) -> None:
+        at = _offset(b, acc, row)
+        begin, above = nothing if first and held == 0 else None, nothing if held < 2 else None
+        factors = [one_pass.digits(a, row, rows) for a, _ in pairs]
+        low = [one_pass.digits(address, 0, rows) for address in one_pass.operands]
+        windows: list[Window] = [[None] * (rows + 1) for _ in pairs]
+        for u, digits in enumerate(zip(*low, strict=True)):
+            windows = [[digit, *window[:-1]] for digit, window in zip(digits, windows, strict=True)]
+            start = constant(0) if begin else emit_load(b, at, u)
+            emit_store(b, at, u, one_pass.column(start, factors, windows))
+        one_pass.sweep(at, factors, one_pass.slots(low), rows, begin=begin, above=above)
+
+    block(i64(0), first=True)
+    with loop(b, i64(rows), length, rows) as row:
+        block(row, first=False)
 
 
 def emit_cross_products(b: ir.IRBuilder, rows: int, acc: Value, a: Value, length: Value) -> None:

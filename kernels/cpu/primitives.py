@@ -18,7 +18,7 @@ from hecore.kernels.cpu.montgomery import (
     Tail,
     Value,
     emit_cross_products,
-    emit_product,
+    emit_products,
     emit_sum_of_products,
     i64,
 )
@@ -112,88 +112,6 @@ def make_multiply_two_from(rows: int) -> Any:
     return multiply_two_from
 
 
-def _fetching(b: ir.IRBuilder, rows: int, lines: int, wanted: list[Value]) -> Callable[[Value], None]:
-    """Asks for `lines` cache lines a row from each address, the last to write: what the next call will want.
-
-    A few lines a pass: all at once they would fill the buffers for misses and hold up everything behind them.
-    """
-
-    def fetch(row: Value) -> None:
-        first = b.mul(row, i64(64 * lines))
-        for at, address in enumerate(wanted):
-            for line in range(lines * rows):
-                emit_prefetch(b, b.add(b.add(address, first), i64(64 * line)), write=at == len(wanted) - 1)
-
-    return fetch
-
-
-def make_multiply_fetching(rows: int) -> Any:
-    """multiply with three more addresses before L, of L lines each (`_fetching`); m is not kept."""
-
-    def emit(b: Any, acc: Any, out: Any, pair: Any, n: Any, k0: Any, wanted: Any, length: Any) -> None:
-        fetch = _fetching(b, rows, 1, wanted)
-        emit_sum_of_products(b, rows, acc, [pair], n, k0, None, length, Tail(b, out, length), beside=fetch)
-
-    @intrinsic
-    def fetching(
-        _t: Any,
-        acc: Any,
-        out: Any,
-        a: Any,
-        o: Any,
-        n: Any,
-        k0: Any,
-        next_a: Any,
-        next_b: Any,
-        next_out: Any,
-        length: Any,
-    ) -> Any:
-        def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
-            emit(b, v[0], v[1], (v[2], v[3]), v[4], v[5], v[6:9], v[9])
-            return context.get_dummy_value()
-
-        return statement(10), codegen
-
-    return fetching
-
-
-def make_multiply_from_fetching(rows: int, pairs: int) -> Any:
-    """multiply_from (one pair: c and d are not looked at) or multiply_two_from, likewise for 2L lines each."""
-
-    def emit(
-        b: Any, acc: Any, out: Any, plus: Any, minus: Any, o: Any, n: Any, k0: Any, wanted: Any, length: Any
-    ) -> None:
-        begin, tail = difference(b, plus, minus), Tail(b, out, length)
-        fetch = _fetching(b, rows, 2, wanted)
-        emit_sum_of_products(b, rows, acc, o, n, k0, None, length, tail, begin=begin, beside=fetch)
-
-    @intrinsic
-    def fetching(
-        _t: Any,
-        acc: Any,
-        out: Any,
-        plus: Any,
-        minus: Any,
-        a: Any,
-        o: Any,
-        c: Any,
-        d: Any,
-        n: Any,
-        k0: Any,
-        next_a: Any,
-        next_b: Any,
-        next_out: Any,
-        length: Any,
-    ) -> Any:
-        def codegen(context: Any, b: ir.IRBuilder, _s: Any, v: Any) -> Any:
-            emit(b, v[0], v[1], v[2], v[3], [(v[4], v[5]), (v[6], v[7])][:pairs], v[8], v[9], v[10:13], v[13])
-            return context.get_dummy_value()
-
-        return statement(14), codegen
-
-    return fetching
-
-
 def make_multiply_plus(rows: int, *, doubled: bool = False) -> Any:
     """multiply_plus(acc, out, quotient, cut, a, b, n, k0, L): out <- (a*b + m*n)/R + quotient'.
 
@@ -231,17 +149,139 @@ def make_multiply_two_plus(rows: int) -> Any:
     return multiply_two_plus
 
 
-def make_product(rows: int) -> Any:
-    """product(acc, a, b, L): acc (L columns in) <- acc + a*b in columns 0 .. 2L-1."""
+def make_products(rows: int, pairs: int, *, held: int) -> Any:
+    """products(acc, a, b, L), products(acc, a, b, c, d, L): acc <- acc + a*b (+ c*d), of held*L columns."""
+    if pairs == 1:
 
-    def emit(b: Any, acc: Any, a: Any, other: Any, length: Any) -> None:
-        emit_product(b, rows, acc, a, other, length)
+        @intrinsic
+        def product(_t: Any, acc: Any, a: Any, other: Any, length: Any) -> Any:
+            def emit(b: Any, acc: Any, a: Any, other: Any, length: Any) -> None:
+                emit_products(b, rows, acc, [(a, other)], length, held=held)
+
+            return statement(4), primitive(emit)
+
+        return product
 
     @intrinsic
-    def product(_t: Any, acc: Any, a: Any, other: Any, length: Any) -> Any:
-        return statement(4), primitive(emit)
+    def products(_t: Any, acc: Any, a: Any, o: Any, c: Any, d: Any, length: Any) -> Any:
+        def emit(b: Any, acc: Any, a: Any, o: Any, c: Any, d: Any, length: Any) -> None:
+            emit_products(b, rows, acc, [(a, o), (c, d)], length, held=held)
 
-    return product
+        return statement(6), primitive(emit)
+
+    return products
+
+
+# -- reductions of 2L columns that stand in acc ----------------------------------------------------------------------
+
+
+def held(b: ir.IRBuilder, acc: Value) -> Start:
+    return lambda column, _parity: emit_load(b, acc, column)
+
+
+def held_and_difference(b: ir.IRBuilder, acc: Value, plus: Value, minus: Value) -> Start:
+    own, other = held(b, acc), difference(b, plus, minus)
+    return lambda column, parity: b.add(own(column, parity), other(column, parity))
+
+
+def make_reduce(rows: int) -> Any:
+    """reduce(acc, out, n, k0, m, L): out <- (acc + m*n)/R, m kept."""
+
+    def emit(b: Any, acc: Any, out: Any, n: Any, k0: Any, m: Any, length: Any) -> None:
+        own, tail = held(b, acc), Tail(b, out, length)
+        emit_sum_of_products(b, rows, acc, [], n, k0, m, length, tail, begin=own, above=own)
+
+    @intrinsic
+    def reduce(_t: Any, acc: Any, out: Any, n: Any, k0: Any, m: Any, length: Any) -> Any:
+        return statement(6), primitive(emit)
+
+    return reduce
+
+
+def make_reduce_from(rows: int) -> Any:
+    """reduce_from(acc, out, plus, minus, n, k0, L): out <- (plus - minus + acc + m*n)/R, as `multiply_from`."""
+
+    def emit(b: Any, acc: Any, out: Any, plus: Any, minus: Any, n: Any, k0: Any, length: Any) -> None:
+        begin, above, tail = held_and_difference(b, acc, plus, minus), held(b, acc), Tail(b, out, length)
+        emit_sum_of_products(b, rows, acc, [], n, k0, None, length, tail, begin=begin, above=above)
+
+    @intrinsic
+    def reduce_from(_t: Any, acc: Any, out: Any, plus: Any, minus: Any, n: Any, k0: Any, length: Any) -> Any:
+        return statement(7), primitive(emit)
+
+    return reduce_from
+
+
+def make_reduce_plus(rows: int, *, doubled: bool = False) -> Any:
+    """reduce_plus(acc, out, quotient, cut, n, k0, L): out <- (acc + m*n)/R + quotient', as `multiply_plus`."""
+
+    def emit(b: Any, acc: Any, out: Any, q: Any, cut: Any, n: Any, k0: Any, length: Any) -> None:
+        own, tail = held(b, acc), Tail(b, out, length, (q, cut), doubled=doubled)
+        emit_sum_of_products(b, rows, acc, [], n, k0, None, length, tail, begin=own, above=own)
+
+    @intrinsic
+    def reduce_plus(_t: Any, acc: Any, out: Any, q: Any, cut: Any, n: Any, k0: Any, length: Any) -> Any:
+        return statement(7), primitive(emit)
+
+    return reduce_plus
+
+
+def _fetching(b: ir.IRBuilder, rows: int, lines: int, wanted: list[Value]) -> Callable[[Value], None]:
+    """Asks for `lines` cache lines a row from each address, the last to write: what the next call will want.
+
+    A few lines a pass: all at once they would fill the buffers for misses and hold up everything behind them.
+    """
+
+    def fetch(row: Value) -> None:
+        first = b.mul(row, i64(64 * lines))
+        for at, address in enumerate(wanted):
+            for line in range(lines * rows):
+                emit_prefetch(b, b.add(b.add(address, first), i64(64 * line)), write=at == len(wanted) - 1)
+
+    return fetch
+
+
+def make_reduce_fetching(rows: int) -> Any:
+    """reduce_fetching(acc, out, n, k0, next_a, next_b, next_out, L): L lines of each are asked for; m is not kept."""
+
+    def emit(b: Any, acc: Any, out: Any, n: Any, k0: Any, *wanted_and_length: Any) -> None:
+        *wanted, length = wanted_and_length
+        own, tail, fetch = held(b, acc), Tail(b, out, length), _fetching(b, rows, 1, wanted)
+        emit_sum_of_products(b, rows, acc, [], n, k0, None, length, tail, begin=own, above=own, beside=fetch)
+
+    @intrinsic
+    def fetching(_t: Any, acc: Any, out: Any, n: Any, k0: Any, next_a: Any, next_b: Any, to: Any, length: Any) -> Any:
+        return statement(8), primitive(emit)
+
+    return fetching
+
+
+def make_reduce_from_fetching(rows: int) -> Any:
+    """reduce_from_fetching(acc, out, plus, minus, n, k0, next_a, next_b, next_out, L): 2L lines of each."""
+
+    def emit(b: Any, acc: Any, out: Any, plus: Any, minus: Any, n: Any, k0: Any, *wanted_and_length: Any) -> None:
+        *wanted, length = wanted_and_length
+        begin, above, tail = held_and_difference(b, acc, plus, minus), held(b, acc), Tail(b, out, length)
+        fetch = _fetching(b, rows, 2, wanted)
+        emit_sum_of_products(b, rows, acc, [], n, k0, None, length, tail, begin=begin, above=above, beside=fetch)
+
+    @intrinsic
+    def fetching(
+        _t: Any,
+        acc: Any,
+        out: Any,
+        plus: Any,
+        minus: Any,
+        n: Any,
+        k0: Any,
+        next_a: Any,
+        next_b: Any,
+        to: Any,
+        length: Any,
+    ) -> Any:
+        return statement(10), primitive(emit)
+
+    return fetching
 
 
 def make_square(rows: int) -> Any:

@@ -19,18 +19,22 @@ COLUMN = (1 << 54) - 1  # what callers put into a column: a bias, sums of a few 
 @cache
 def primitive(name: str, rows: int) -> Any:
     """The staged function, callable on addresses."""
-    doubled = {"doubled": True} if name == "multiply_twice_plus" else {}
-    f = getattr(primitives, "make_multiply_plus" if doubled else f"make_{name}")(rows, **doubled)
+    doubled = {"doubled": True} if "_twice_" in name else {}
+    if name == "product":
+        f = primitives.make_products(rows, 1, held=1)
+    else:
+        f = getattr(primitives, f"make_{name.replace('_twice', '')}")(rows, **doubled)
     wrappers: dict[int, Any] = {
         4: lambda a, b, c, d: f(a, b, c, d),
+        6: lambda a, b, c, d, e, g: f(a, b, c, d, e, g),
         7: lambda a, b, c, d, e, g, h: f(a, b, c, d, e, g, h),
         8: lambda a, b, c, d, e, g, h, i: f(a, b, c, d, e, g, h, i),
         9: lambda a, b, c, d, e, g, h, i, j: f(a, b, c, d, e, g, h, i, j),
         10: lambda a, b, c, d, e, g, h, i, j, k: f(a, b, c, d, e, g, h, i, j, k),
         11: lambda a, b, c, d, e, g, h, i, j, k, m: f(a, b, c, d, e, g, h, i, j, k, m),
     }
-    arguments = {"product": 4, "square": 7, "multiply": 8, "multiply_two": 10}.get(
-        name, 11 if "two" in name and "_two_" in name else 9
+    arguments = {"product": 4, "reduce": 6, "square": 7, "multiply": 8, "multiply_two": 10}.get(
+        name, 7 if name.startswith("reduce") else 11 if "_two_" in name else 9
     )
     call = inner(wrappers[arguments])
     return lambda *values: call(*(x if isinstance(x, int) else x.ctypes.data for x in values))
@@ -164,6 +168,52 @@ def test_product(length: int, rows: int, fill: int) -> None:
         primitive("product", rows)(acc, pack(a, length), pack(b, length), length)
         out = columns(acc, 0, 2 * length)
         assert out == [start[k] + a[k] * b[k] for k in range(LANES)]
+
+
+def some_columns(length: int, lowest: int, highest: int) -> Any:
+    """2L signed columns: all at an edge, then as they come."""
+    acc = garbage(2 * length)
+    rows = acc.reshape(2 * length, LANES)
+    for k in range(LANES):
+        for j in range(2 * length):
+            edge = (lowest, highest, lowest if j % 2 else highest)
+            value = edge[k] if k < len(edge) else lowest + fixed(f"column {k} {j}", 60) % (highest - lowest + 1)
+            rows[j, k] = value % (1 << 64)
+    return acc
+
+
+def signed_columns(acc: Any, length: int) -> list[int]:
+    rows = acc.reshape(-1, LANES)[: 2 * length].astype("int64")
+    return [sum(int(rows[j, k]) << DIGIT_BITS * j for j in range(2 * length)) for k in range(LANES)]
+
+
+@pytest.mark.parametrize("name", ["reduce", "reduce_from", "reduce_plus", "reduce_twice_plus"])
+@pytest.mark.parametrize(("length", "rows"), [shape for shape in SHAPES if shape[1] == 4 < shape[0]])
+def test_reductions_of_signed_columns(length: int, rows: int, name: str) -> None:
+    """Columns of either sign, as Karatsuba's method leaves them; modulo R, as everything here."""
+    radix = 1 << DIGIT_BITS * length
+    for n in odd_moduli(length):
+        acc = some_columns(length, -(1 << 60), 1 << 60)
+        totals, out, m = signed_columns(acc, length), garbage(length), garbage(length)
+        minus = [fixed(f"minus {k}", 52 * length) for k in range(LANES)]
+        plus = garbage(length)
+        plus[:] = COLUMN
+        k = radix // 2 // n * n
+        before = {"reduce": [], "reduce_from": [plus, pack(minus, length)]}.get(
+            name, [pack(minus, length), pack([(radix - k) % radix], length)]
+        )
+        after = [m] if name == "reduce" else []
+        primitive(name, rows)(acc, out, *before, pack([n], length), factor(n, radix), *after, length)
+        start = columns(plus, 0, length)[0]
+        for lane, value in enumerate(digits(out, 0, length)):
+            total = totals[lane] + (start - minus[lane] if name == "reduce_from" else 0)
+            quotient = -total * invert(n, radix) % radix
+            reduced, added = (total + quotient * n) // radix, 0
+            if "plus" in name:
+                added = minus[lane] - (k if minus[lane] >= radix // 2 else 0)
+            assert value == (reduced * (2 if "twice" in name else 1) + added) % radix
+            if name == "reduce":
+                assert digits(m, 0, length)[lane] == quotient
 
 
 @by_more_than_rows
