@@ -23,14 +23,14 @@ import numpy as np
 
 from hecore.kernels.cpu import primitives
 from hecore.kernels.cpu.cache import inner, shared
-from hecore.kernels.cpu.montgomery import ROW_STEP
 from hecore.kernels.cpu.vector import VECTOR_BYTES, add, and_, carry, load, low_digit, splat, store, sub
 
 V = VECTOR_BYTES
 ONE_FROM, TWO_FROM = 24, 20
 
-_fresh, _fresh_two = (primitives.make_products(ROW_STEP, pairs, held=0) for pairs in (1, 2))
-_onto, _onto_two = (primitives.make_products(ROW_STEP, pairs, held=2) for pairs in (1, 2))
+_fresh2, _onto2 = (primitives.make_products(2, 1, held=held) for held in (0, 2))
+_fresh4, _onto4 = (primitives.make_products(4, 1, held=held) for held in (0, 2))
+_fresh_two, _onto_two = (primitives.make_products(2, 2, held=held) for held in (0, 2))
 
 
 SUMS_LENGTHS, SUMS_MORE = 2, 4  # scratch: 2L + 4 vectors for the halves' sums of four operands, each with its carry
@@ -97,9 +97,16 @@ def multiply_columns(acc, a, b, sums, length):
     s, t = sums, sum_at(sums, 1, h)
     add_halves(s, a, t, b, h)
     for half in range(2):
-        _fresh(acc + half * length * V, a + half * h * V, b + half * h * V, h)
+        to, at = acc + half * length * V, half * h * V
+        if h % 4 == 0:
+            _fresh4(to, a + at, b + at, h)
+        else:
+            _fresh2(to, a + at, b + at, h)
     fold(acc, s, t, h)
-    _onto(acc + h * V, s, t, h)
+    if h % 4 == 0:
+        _onto4(acc + h * V, s, t, h)
+    else:
+        _onto2(acc + h * V, s, t, h)
 
 
 @shared(7)

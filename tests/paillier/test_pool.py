@@ -47,6 +47,13 @@ def pool(key: PublicKey | SecretKey, request: pytest.FixtureRequest) -> Iterator
         yield pool
 
 
+@pytest.fixture(params=["reference", "cpu"])
+def host_pool(key: PublicKey | SecretKey, request: pytest.FixtureRequest) -> Iterator[ObfuscatorPool]:
+    """Only these live on in a forked child; a device refuses there."""
+    with ObfuscatorPool(key, 40, device=request.param) as pool:
+        yield pool
+
+
 def values(residues: ResidueArray) -> list[int]:
     return ints_from_limbs(residues.backend.download(residues))
 
@@ -107,22 +114,22 @@ def test_no_two_threads_get_the_same(pool: ObfuscatorPool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
-def test_a_forked_child_starts_empty(pool: ObfuscatorPool) -> None:
-    assert pool.wait_until_full(PATIENCE)
+def test_a_forked_child_starts_empty(host_pool: ObfuscatorPool) -> None:
+    assert host_pool.wait_until_full(PATIENCE)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            at_birth = pool.available
-            theirs = values(pool.take(30))
-            filled = pool.wait_until_full(PATIENCE)  # with a thread of its own
-            os.write(writer, pickle.dumps((at_birth, theirs + values(pool.take(40)), filled)))
+            at_birth = host_pool.available
+            theirs = values(host_pool.take(30))
+            filled = host_pool.wait_until_full(PATIENCE)  # with a thread of its own
+            os.write(writer, pickle.dumps((at_birth, theirs + values(host_pool.take(40)), filled)))
             status = 0
         finally:
             os._exit(status)
     os.close(writer)
-    mine = values(pool.take(70))
+    mine = values(host_pool.take(70))
     with os.fdopen(reader, "rb") as pipe:
         at_birth, theirs, filled = pickle.loads(pipe.read())  # our own child
     assert os.waitpid(child, 0)[1] == 0
@@ -132,17 +139,17 @@ def test_a_forked_child_starts_empty(pool: ObfuscatorPool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
-def test_forks_while_the_pool_fills(pool: ObfuscatorPool) -> None:
+def test_forks_while_the_pool_fills(host_pool: ObfuscatorPool) -> None:
     """The filling thread is somewhere inside a kernel, and does not exist in the child."""
     everything: list[int] = []
     for _ in range(5):
-        everything += values(pool.take(40))  # the thread has work again
+        everything += values(host_pool.take(40))  # the thread has work again
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             status = 1
             try:
-                os.write(writer, pickle.dumps(values(pool.take(10))))
+                os.write(writer, pickle.dumps(values(host_pool.take(10))))
                 status = 0
             finally:
                 os._exit(status)
@@ -155,12 +162,12 @@ def test_forks_while_the_pool_fills(pool: ObfuscatorPool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
-def test_a_fork_while_another_thread_holds_the_lock(pool: ObfuscatorPool) -> None:
+def test_a_fork_while_another_thread_holds_the_lock(host_pool: ObfuscatorPool) -> None:
     """The child's lock is a new one: nobody there would ever release the old."""
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with pool._changed:
+        with host_pool._changed:
             held.set()
             release.wait(PATIENCE)
 
@@ -169,7 +176,7 @@ def test_a_fork_while_another_thread_holds_the_lock(pool: ObfuscatorPool) -> Non
     assert held.wait(PATIENCE)
     child = os.fork()
     if child == 0:
-        os._exit(0 if pool.take(2).shape == (2,) else 1)
+        os._exit(0 if host_pool.take(2).shape == (2,) else 1)
     release.set()
     holder.join(PATIENCE)
     assert os.waitpid(child, 0)[1] == 0
