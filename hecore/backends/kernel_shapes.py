@@ -23,11 +23,12 @@ _ONE_LANE = ((1, 4, 28), (1, 12, 28), (1, 20, 28), (1, 38, 28), (1, 57, 28), (1,
 _ONE_LANE_LONG = ((1, 114, 27), (1, 152, 27), (1, 228, 27), (1, 304, 27))
 _MANY_LANES = ((1, 4, 28), (1, 12, 28), (1, 20, 28), (2, 19, 28), (2, 29, 28), (4, 19, 28))
 _MANY_LANES_LONG = ((4, 29, 27), (8, 19, 27), (8, 29, 27), (16, 19, 27))
+_TRIED = ((2, 10, 28), (2, 14, 28), (2, 28, 28), (4, 10, 28), (4, 14, 28), (8, 10, 28))
+_TRIED_LONG = ((8, 15, 27), (16, 8, 27), (16, 10, 27), (32, 10, 27))
+_MOST_LONGER = 1.125  # than the shape in use, of those that are tried in its place
 _ON_PROCESSORS = (12, 38, 75, 114, 152, 304)  # digits: their compilers take seconds for a shape, their products less
 _LOCAL_BYTES = 46 << 10  # of a block: what every device has, less what a driver keeps
 _LONGEST = ((28, 84), (27, 336))  # radix, digits of an integer at most: kernels/device/montgomery.h
-_FEWEST_SHARED = 4  # digits of a lane among several: kernels/device/digits.h
-_MOST_IN_REGISTERS = 29  # digits of a lane: the most that is compiled for cards without a spill (cuda_resources.tsv)
 
 
 @dataclass(frozen=True)
@@ -130,26 +131,37 @@ def geometry_for(root: Modulus, shapes: Sequence[Geometry]) -> Geometry:
     return found
 
 
+def tried(facts: DeviceFacts) -> list[Geometry]:
+    """All that `candidates` may choose from where threads share integers, the shortest first.
+
+    A closed list, so that the machine code of every one of them can be looked at beforehand (tests/kernels/device).
+    """
+    shapes = (*_MANY_LANES, *_TRIED, *_MANY_LANES_LONG, *_TRIED_LONG)
+    found = [Geometry(*shape, _block(facts.block, *shape[:2])) for shape in shapes if shape[0] <= facts.lanes]
+    return sorted(found, key=lambda shape: (shape.bits, shape.lanes))
+
+
 def candidates(facts: DeviceFacts, bits: int) -> list[Geometry]:
-    """Shapes worth measuring for roots of `bits` bits: of `geometries` the one in use, then every number of lanes with
-    as few digits as hold them (an even number in all, so that rows move in pairs) in blocks of full and half size.
+    """Shapes worth measuring for roots of `bits` bits, the one in use first.
+
+    Where threads share integers: for every number of them the shortest of `tried` that holds the roots, unless that is
+    an eighth longer than the one in use. Elsewhere: as few digits as hold them (an even number, so that rows move in
+    pairs, but where one runs after the other) in blocks of full and half size.
 
     Raises ParameterError where no shape holds so many bits.
     """
     standing = shortest(geometries(facts), bits)
     if standing is None:
         raise ParameterError(f"no shape of this device holds residues modulo roots of {bits} bits")
-    found, lanes, most_lanes = [standing], 1, _most_lanes(facts)
-    while lanes <= most_lanes:
-        for radix, longest in _LONGEST:
-            digits = -(-(bits + SPARE_BITS) // (radix * lanes))
-            digits += lanes * digits % 2 and not facts.serial
-            if lanes * digits <= longest:
-                break
-        else:
-            break
-        if digits >= _FEWEST_SHARED and (digits <= _MOST_IN_REGISTERS or most_lanes == 1):
-            block = 1 if facts.serial else _block(facts.block, lanes, digits)
-            found += [Geometry(lanes, digits, radix, size) for size in (block, block // 2) if size >= lanes]
-        lanes *= 2
-    return list(dict.fromkeys(found))
+    if _most_lanes(facts) > 1:
+        shapes = tried(facts)
+        by_lanes = (shortest([shape for shape in shapes if shape.lanes == 1 << i], bits) for i in range(6))
+        found = [shape for shape in by_lanes if shape is not None and shape.bits <= _MOST_LONGER * standing.bits]
+        return list(dict.fromkeys([standing, *found]))
+    radix, digits = next(
+        (radix, digits) for radix, longest in _LONGEST if (digits := -(-(bits + SPARE_BITS) // radix)) <= longest
+    )
+    digits += digits % 2 and not facts.serial
+    block = 1 if facts.serial else _block(facts.block, 1, digits)
+    found = [Geometry(1, digits, radix, size) for size in (block, block // 2) if size]
+    return list(dict.fromkeys([standing, *found]))

@@ -67,8 +67,10 @@ _two, _two_from, _two_plus = (
 )
 _square2, _square4 = primitives.make_square(2), primitives.make_square(4)
 _product = primitives.make_products(2, 1, held=1)
-_reduce, _reduce_from = primitives.make_reduce(4), primitives.make_reduce_from(4)
-_reduce_plus, _reduce_twice_plus = primitives.make_reduce_plus(4), primitives.make_reduce_plus(4, doubled=True)
+_reduce6, _reduce4 = primitives.make_reduce(6), primitives.make_reduce(4)
+_reduce_from6, _reduce_from4 = primitives.make_reduce_from(6), primitives.make_reduce_from(4)
+_reduce_plus6, _reduce_plus4 = primitives.make_reduce_plus(6), primitives.make_reduce_plus(4)
+_reduce_twice6, _reduce_twice4 = (primitives.make_reduce_plus(rows, doubled=True) for rows in (6, 4))
 _fetching, _from_fetching = primitives.make_reduce_fetching(4), primitives.make_reduce_from_fetching(4)
 
 
@@ -189,17 +191,34 @@ def SUMS(w, length):
 
 @shared(6)
 def reduce(acc, out, n, k0, m, length):
-    _reduce(acc, out, n, k0, m, length)
+    if length % 4 == 0:
+        _reduce4(acc, out, n, k0, m, length)
+    else:
+        _reduce6(acc, out, n, k0, m, length)
 
 
 @shared(7)
 def reduce_from(acc, out, plus, minus, n, k0, length):
-    _reduce_from(acc, out, plus, minus, n, k0, length)
+    if length % 4 == 0:
+        _reduce_from4(acc, out, plus, minus, n, k0, length)
+    else:
+        _reduce_from6(acc, out, plus, minus, n, k0, length)
 
 
 @shared(7)
 def reduce_plus(acc, out, quotient, complement, n, k0, length):
-    _reduce_plus(acc, out, quotient, complement, n, k0, length)
+    if length % 4 == 0:
+        _reduce_plus4(acc, out, quotient, complement, n, k0, length)
+    else:
+        _reduce_plus6(acc, out, quotient, complement, n, k0, length)
+
+
+@shared(7)
+def reduce_twice_plus(acc, out, quotient, complement, n, k0, length):
+    if length % 4 == 0:
+        _reduce_twice4(acc, out, quotient, complement, n, k0, length)
+    else:
+        _reduce_twice6(acc, out, quotient, complement, n, k0, length)
 
 
 @shared(8)
@@ -367,7 +386,7 @@ def multiply_plus(w, out, quotient, complement, a, b, n, k0, length):
 def multiply_twice_plus(w, out, quotient, complement, a, b, n, k0, length):
     if for_one(length):
         multiply_columns(w, a, b, SUMS(w, length), length)
-        _reduce_twice_plus(w, out, quotient, complement, n, k0, length)
+        reduce_twice_plus(w, out, quotient, complement, n, k0, length)
     else:
         _twice_plus(w, out, quotient, complement, a, b, n, k0, length)
 
@@ -485,9 +504,15 @@ def square_element(r, x, c, length, kind, w):
 # -- products of arrays: as above, and the next group's lines are asked for on the way -------------------------------
 
 
+@inner
+def fetches(length):
+    """Elsewhere the lines are few."""
+    return for_one(length) and length % 4 == 0
+
+
 @shared(9)
 def multiply_plain_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
-    if not for_one(length):
+    if not fetches(length):
         multiply_plain(r, x, y, c, length, w)
         return
     multiply_columns(w, x, y, SUMS(w, length), length)
@@ -496,7 +521,7 @@ def multiply_plain_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
 
 @shared(9)
 def multiply_square_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
-    if not for_one(length):
+    if not fetches(length):
         multiply_square(r, x, y, c, length, w)
         return
     size = length * V
@@ -509,7 +534,7 @@ def multiply_square_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
 
 @shared(7)
 def square_square_fetching(r, x, c, length, w, next_a, next_out):
-    if not for_one(length):
+    if not fetches(length):
         square_square(r, x, c, length, w)
         return
     size = length * V

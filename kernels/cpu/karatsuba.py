@@ -13,8 +13,9 @@ of which only s*t is a product. Nothing else is carried: columns are signed sums
 through them column by column. Of two pairs the parts add up, with two p's.
 
 The result is 2L columns for a reduction, and all operands are read before anything of it is written. Lengths are
-multiples of 4. On Zen 4 one product gains from 24 digits on, a sum of two from 20; at 40 digits a multiplication modulo
-a square takes a tenth less. Below, carries, folding and the reduction's own passes eat what the fourth product cost.
+multiples of 4 or 6, whose halves are whole passes of two, three or four rows. On Zen 4 one product gains from 24 digits
+on, a sum of two from 20; at 40 digits a multiplication modulo a square takes a tenth less. Below, carries, folding and
+the reduction's own passes eat what the fourth product cost.
 """
 
 from __future__ import annotations
@@ -28,20 +29,22 @@ from hecore.kernels.cpu.vector import VECTOR_BYTES, add, and_, carry, load, low_
 V = VECTOR_BYTES
 ONE_FROM, TWO_FROM = 24, 20
 
-_fresh2, _onto2 = (primitives.make_products(2, 1, held=held) for held in (0, 2))
-_fresh4, _onto4 = (primitives.make_products(4, 1, held=held) for held in (0, 2))
-_fresh_two, _onto_two = (primitives.make_products(2, 2, held=held) for held in (0, 2))
-
+(_fresh2, _onto2), (_fresh3, _onto3), (_fresh4, _onto4) = (
+    [primitives.make_products(rows, 1, held=held) for held in (0, 2)] for rows in (2, 3, 4)
+)
+(_fresh_two2, _onto_two2), (_fresh_two3, _onto_two3) = (
+    [primitives.make_products(rows, 2, held=held) for held in (0, 2)] for rows in (2, 3)
+)
 
 SUMS_LENGTHS, SUMS_MORE = 2, 4  # scratch: 2L + 4 vectors for the halves' sums of four operands, each with its carry
 
 
 def one_pays(length: int) -> bool:
-    return length % 4 == 0 and length >= ONE_FROM
+    return (length % 4 == 0 or length % 6 == 0) and length >= ONE_FROM
 
 
 def two_pay(length: int) -> bool:
-    return length % 4 == 0 and length >= TWO_FROM
+    return (length % 4 == 0 or length % 6 == 0) and length >= TWO_FROM
 
 
 for_one, for_two = inner(one_pays), inner(two_pay)
@@ -90,6 +93,28 @@ def add_carried(acc, s, t, h):
     store(acc, 3 * h, add(load(acc, 3 * h), and_(and_(of_s, of_t), splat(np.uint64(1)))))
 
 
+@inner
+def fresh(acc, a, b, h):
+    """acc <- a*b"""
+    if h % 4 == 0:
+        _fresh4(acc, a, b, h)
+    elif h % 2 == 0:
+        _fresh2(acc, a, b, h)
+    else:
+        _fresh3(acc, a, b, h)
+
+
+@inner
+def onto(acc, a, b, h):
+    """acc <- acc + a*b"""
+    if h % 4 == 0:
+        _onto4(acc, a, b, h)
+    elif h % 2 == 0:
+        _onto2(acc, a, b, h)
+    else:
+        _onto3(acc, a, b, h)
+
+
 @shared(5)
 def multiply_columns(acc, a, b, sums, length):
     """acc <- a*b; leaves the sums of a's and of b's halves in the first two places."""
@@ -97,16 +122,10 @@ def multiply_columns(acc, a, b, sums, length):
     s, t = sums, sum_at(sums, 1, h)
     add_halves(s, a, t, b, h)
     for half in range(2):
-        to, at = acc + half * length * V, half * h * V
-        if h % 4 == 0:
-            _fresh4(to, a + at, b + at, h)
-        else:
-            _fresh2(to, a + at, b + at, h)
+        at = half * h * V
+        fresh(acc + 2 * at, a + at, b + at, h)
     fold(acc, s, t, h)
-    if h % 4 == 0:
-        _onto4(acc + h * V, s, t, h)
-    else:
-        _onto2(acc + h * V, s, t, h)
+    onto(acc + h * V, s, t, h)
 
 
 @shared(7)
@@ -117,10 +136,16 @@ def add_columns(acc, a, b, c, d, sums, length):
     add_halves(t, b, u, c, h)
     for half in range(2):
         at = half * h * V
-        _fresh_two(acc + 2 * at, a + at, b + at, c + at, d + at, h)
+        if h % 2 == 0:
+            _fresh_two2(acc + 2 * at, a + at, b + at, c + at, d + at, h)
+        else:
+            _fresh_two3(acc + 2 * at, a + at, b + at, c + at, d + at, h)
     fold(acc, s, t, h)
     add_carried(acc, u, v, h)
-    _onto_two(acc + h * V, s, t, u, v, h)
+    if h % 2 == 0:
+        _onto_two2(acc + h * V, s, t, u, v, h)
+    else:
+        _onto_two3(acc + h * V, s, t, u, v, h)
 
 
 @shared(7)

@@ -11,7 +11,7 @@ import pytest
 from hecore.arith.modulus import Modulus
 from hecore.backends import tuned
 from hecore.backends.device import DeviceFacts
-from hecore.backends.kernel_shapes import SPARE_BITS, candidates, geometries, geometry_for, shortest
+from hecore.backends.kernel_shapes import SPARE_BITS, candidates, geometries, geometry_for, shortest, tried
 from hecore.errors import BackendError, ParameterError
 from hecore.tuning import save
 
@@ -54,11 +54,23 @@ def test_every_candidate_is_a_shape_that_the_kernels_have(facts: DeviceFacts, bi
 
 
 def test_a_card_has_one_thread_and_several_to_choose_from() -> None:
-    assert {shape.lanes for shape in candidates(CARD, 768)} == {1, 2, 4, 8}
-    assert {shape.lanes for shape in candidates(CARD, 1024)} == {2, 4, 8}
-    assert {shape.lanes for shape in candidates(CARD, 2048)} == {4, 8, 16}
-    assert {shape.block for shape in candidates(CARD, 2048)} >= {64, 128}
+    assert {shape.lanes for shape in candidates(CARD, 512)} == {1, 2}
+    assert {shape.lanes for shape in candidates(CARD, 1024)} == {2, 4}
+    assert {shape.lanes for shape in candidates(CARD, 2048)} == {4, 8}
+    assert {shape.lanes for shape in candidates(CARD, 3072)} == {4, 8, 16}
+    assert {shape.lanes for shape in candidates(CARD, 8192)} == {16, 32}
     assert {shape.lanes for shape in candidates(ALONE, 2048)} == {1}
+    assert len({shape.block for shape in candidates(ALONE, 2048)}) > 1
+
+
+def test_a_card_chooses_from_a_closed_list_and_from_no_shape_much_longer() -> None:
+    """What is on the list has been looked at as machine code."""
+    for bits in range(64, 8193, 64):
+        found = candidates(CARD, bits)
+        assert set(found) <= {*geometries(CARD), *tried(CARD)}
+        assert all(shape.bits <= 1.125 * found[0].bits for shape in found)
+    narrow = DeviceFacts("opencl", "half warps", "", 16, 128, 1 << 17, 1 << 36, 1 << 36)
+    assert max(shape.lanes for shape in tried(narrow)) == 16
 
 
 def test_more_bits_than_any_shape_has() -> None:
@@ -92,7 +104,7 @@ def test_choices_for_several_lengths() -> None:
 def test_kept_and_found_again_by_the_same_device_alone(folder: Path) -> None:
     assert tuned.measured(CARD) == {}
     assert tuned.shapes(CARD) == geometries(CARD)
-    first, second = candidates(CARD, 1024)[2], candidates(CARD, 2048)[1]
+    first, second = candidates(CARD, 1024)[1], candidates(CARD, 2048)[1]
     assert save(CARD, {1024: first}).parent == folder
     save(CARD, {2048: second})
     assert tuned.measured(CARD) == {1024: first, 2048: second}
@@ -102,13 +114,13 @@ def test_kept_and_found_again_by_the_same_device_alone(folder: Path) -> None:
 
 
 def test_another_text_of_the_kernels_has_results_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    save(CARD, {1024: candidates(CARD, 1024)[2]})
+    save(CARD, {1024: candidates(CARD, 1024)[1]})
     monkeypatch.setattr("hecore.kernels.device.source", lambda program, dialect: "another text")
     assert tuned.measured(CARD) == {}
 
 
 def written(**changes: Any) -> bytes:
-    shape = {**tuned.to_json(candidates(CARD, 1024)[2]), **changes}
+    shape = {**tuned.to_json(candidates(CARD, 1024)[1]), **changes}
     return json.dumps({"format": tuned.FORMAT, "shapes": {"1024": shape}}).encode()
 
 
@@ -138,7 +150,7 @@ def written(**changes: Any) -> bytes:
     ids=lambda data: repr(data[:60]),
 )
 def test_damaged_files_warn_and_are_measured_anew(data: bytes) -> None:
-    file = save(CARD, {1024: candidates(CARD, 1024)[2]})
+    file = save(CARD, {1024: candidates(CARD, 1024)[1]})
     file.write_bytes(data)
     with pytest.raises(BackendError, match=rf"{file.name}.*hecore tune"):
         tuned.measured(CARD)

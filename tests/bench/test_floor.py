@@ -15,9 +15,10 @@ L = 40
 def test_products_by_hand() -> None:
     plain, square_form, squaring = floor.multiply(4096), floor.multiply_square_form(2048), floor.square_form(2048)
     schoolbook = 4 * 79**2  # 4096 bits are 79 digits
-    assert (plain.executed, plain.schoolbook) == (4 * (2 * L) ** 2 + 2 * L, schoolbook)
-    assert (square_form.executed, square_form.schoolbook) == (10 * L**2 + 2 * L, schoolbook)
-    assert (squaring.executed, squaring.schoolbook) == (7 * L**2 + 3 * L, schoolbook)
+    product, reduction = 3 * 2 * (L // 2) ** 2, 2 * L**2 + L  # by Karatsuba's method, and digit by digit
+    assert (plain.executed, plain.schoolbook) == (4 * product + 2 * (4 * L**2 + L), schoolbook)
+    assert (square_form.executed, square_form.schoolbook) == (3 * product + 2 * reduction, schoolbook)
+    assert (squaring.executed, squaring.schoolbook) == (L**2 + L + product + 2 * reduction, schoolbook)
 
 
 @pytest.mark.parametrize("secret", [False, True])
@@ -39,7 +40,7 @@ def test_encryption_by_hand() -> None:
 @pytest.mark.parametrize("key_bits", [1024, 2048, 3072, 4096])
 def test_saved_arithmetic_is_counted_as_saved(key_bits: int) -> None:
     for work in (floor.encrypt(key_bits), floor.encrypt_own(key_bits), floor.decrypt(key_bits)):
-        assert 1.2 < work.schoolbook / work.executed < 2.3
+        assert 1.2 < work.schoolbook / work.executed < 2.8
     assert floor.plain_mul(key_bits).executed < floor.plain_mul(key_bits).schoolbook
 
 

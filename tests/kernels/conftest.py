@@ -143,8 +143,9 @@ def moduli(length: int) -> dict[str, int]:
     }
 
 
-# MIN_DIGITS, two rows, Karatsuba's method for sums of two products, for none, for all, the largest key.
-LENGTHS = (4, 6, 20, 22, 24, 164)
+# MIN_DIGITS, two rows, Karatsuba's method for sums of two products, for none, for all in four, in six rows,
+# the largest key.
+LENGTHS = (4, 6, 20, 22, 24, 30, 164)
 SHAPES = [
     (length, name) for length in LENGTHS for name in moduli(length) if length < 100 or name in ("largest", "random")
 ]

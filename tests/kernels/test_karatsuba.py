@@ -12,7 +12,7 @@ from hecore.kernels.cpu.cache import inner
 from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, LANES
 from tests.kernels.conftest import chunks, digits, fixed, garbage, pack
 
-LENGTHS = (12, 20, 24, 40, 60, 160)
+LENGTHS = (12, 18, 20, 24, 30, 40, 60, 160)
 
 
 @inner
@@ -87,4 +87,5 @@ def test_three_quarters_are_counted() -> None:
     assert counts.one_product(40) * 4 == 3 * 2 * 40**2
     assert counts.two_products(20) * 4 == 3 * 4 * 20**2
     assert counts.one_product(20) == 2 * 20**2
-    assert counts.two_products(42) == 4 * 42**2
+    assert counts.two_products(46) == 4 * 46**2
+    assert counts.two_products(30) == 3 * 30**2

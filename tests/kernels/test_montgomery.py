@@ -188,7 +188,7 @@ def signed_columns(acc: Any, length: int) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["reduce", "reduce_from", "reduce_plus", "reduce_twice_plus"])
-@pytest.mark.parametrize(("length", "rows"), [shape for shape in SHAPES if shape[1] == 4 < shape[0]])
+@pytest.mark.parametrize(("length", "rows"), [*(shape for shape in SHAPES if shape[1] == 4 < shape[0]), (30, 6)])
 def test_reductions_of_signed_columns(length: int, rows: int, name: str) -> None:
     """Columns of either sign, as Karatsuba's method leaves them; modulo R, as everything here."""
     radix = 1 << DIGIT_BITS * length

@@ -22,7 +22,7 @@ import pytest
 from hecore.backends import cuda, kernel_ring, kernel_rows
 from hecore.backends.device import DeviceFacts
 from hecore.backends.kernel_plan import plan
-from hecore.backends.kernel_shapes import geometries
+from hecore.backends.kernel_shapes import geometries, tried
 from hecore.bench import gpu_ceilings, gpu_fp64
 from hecore.kernels import device
 
@@ -50,7 +50,8 @@ def definitions(program: str, facts: DeviceFacts = FACTS) -> list[Defines]:
         least = 1 if program in ("random", "wipe") else kernel_rows.BLOCK
         return [{"BLOCK": max(least, facts.block), "LANES": 1}]
     if expected == INTEGER:
-        return [shape.defines(square=square) for shape in geometries(facts) for square in (False, True)]
+        shapes = dict.fromkeys([*geometries(facts), *tried(facts)])
+        return [shape.defines(square=square) for shape in shapes for square in (False, True)]
     if expected == TRANSFORM:
         plans = [plan(facts, 1 << log, sums=program == "accumulate") for log in DEGREE_LOGS]
         if program == "switch":  # where the sums take two passes and transforms one, the first of the two is here
