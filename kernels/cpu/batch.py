@@ -15,7 +15,6 @@ from hecore.kernels.cpu.elements import (
     ONE,
     PLAIN,
     SQUARE,
-    WORK_LENGTHS,
     N,
     V,
     canonical,
@@ -30,7 +29,6 @@ from hecore.kernels.cpu.elements import (
     multiply_two_singles,
     normalise,
     point_rows,
-    product,
     scatter,
     split_canonical,
     square_plain,
@@ -39,6 +37,7 @@ from hecore.kernels.cpu.elements import (
     zero,
 )
 from hecore.kernels.cpu.karatsuba import SUMS_MORE
+from hecore.kernels.cpu.multiplications import WORK_LENGTHS, product
 from hecore.kernels.cpu.vector import DIGIT_MASK, LANES, add, borrow, load, low_digit, poke, splat, store, sub
 
 _MASK = np.uint64(DIGIT_MASK)

@@ -21,16 +21,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from hecore.kernels.cpu import montgomery, primitives
+from hecore.kernels.cpu import montgomery
 from hecore.kernels.cpu.cache import inner, shared
-from hecore.kernels.cpu.karatsuba import (
-    SUMS_LENGTHS,
-    SUMS_MORE,
-    add_columns,
-    for_one,
-    for_two,
-    multiply_columns,
-    multiply_two_columns,
+from hecore.kernels.cpu.karatsuba import SUMS_MORE, multiply_columns
+from hecore.kernels.cpu.multiplications import (
+    SUMS,
+    WORK_LENGTHS,
+    cross_columns,
+    cross_from,
+    cross_plus,
+    fetches,
+    multiply,
+    multiply_from,
+    multiply_plus,
+    multiply_twice_plus,
+    multiply_two,
+    multiply_two_from,
+    product,
+    reduce_fetching,
+    reduce_from_fetching,
+    square,
 )
 from hecore.kernels.cpu.vector import (
     LANES,
@@ -54,24 +64,6 @@ from hecore.kernels.cpu.vector import (
 V = VECTOR_BYTES
 PLAIN, SQUARE = 0, 1
 SLACK_BITS = 12
-
-_multiply, _from, _plus = (
-    primitives.make_multiply(2),
-    primitives.make_multiply_from(2),
-    primitives.make_multiply_plus(2),
-)
-_twice_plus = primitives.make_multiply_plus(2, doubled=True)
-_two, _two_from, _two_plus = (
-    make(2)
-    for make in (primitives.make_multiply_two, primitives.make_multiply_two_from, primitives.make_multiply_two_plus)
-)
-_square2, _square4 = primitives.make_square(2), primitives.make_square(4)
-_product = primitives.make_products(2, 1, held=1)
-_reduce6, _reduce4 = primitives.make_reduce(6), primitives.make_reduce(4)
-_reduce_from6, _reduce_from4 = primitives.make_reduce_from(6), primitives.make_reduce_from(4)
-_reduce_plus6, _reduce_plus4 = primitives.make_reduce_plus(6), primitives.make_reduce_plus(4)
-_reduce_twice6, _reduce_twice4 = (primitives.make_reduce_plus(rows, doubled=True) for rows in (6, 4))
-_fetching, _from_fetching = primitives.make_reduce_fetching(4), primitives.make_reduce_from_fetching(4)
 
 
 def digits_for(bits: int) -> int:
@@ -120,9 +112,6 @@ def COMPLEMENT(c, length):
 
 def context_vectors(length: int) -> int:
     return 1 + 7 * length
-
-
-WORK_LENGTHS = 8 + SUMS_LENGTHS  # 8L vectors that functions of elements divide among themselves, then Karatsuba's
 
 
 def work_vectors(length: int) -> int:
@@ -177,118 +166,6 @@ def subtract_if_not_below(x, n, count):
         c = borrow(d)
         d = low_digit(d)
         store(x, j, xor(d, and_(xor(a, d), keep)))
-
-
-# -- Montgomery multiplications: short ones row by row (`primitives`), long ones columns first (`karatsuba`) ----------
-#
-# `w` is a lane group's work area, with the columns at its start.
-
-
-@inner
-def SUMS(w, length):
-    return w + 8 * length * V
-
-
-@shared(6)
-def reduce(acc, out, n, k0, m, length):
-    if length % 4 == 0:
-        _reduce4(acc, out, n, k0, m, length)
-    else:
-        _reduce6(acc, out, n, k0, m, length)
-
-
-@shared(7)
-def reduce_from(acc, out, plus, minus, n, k0, length):
-    if length % 4 == 0:
-        _reduce_from4(acc, out, plus, minus, n, k0, length)
-    else:
-        _reduce_from6(acc, out, plus, minus, n, k0, length)
-
-
-@shared(7)
-def reduce_plus(acc, out, quotient, complement, n, k0, length):
-    if length % 4 == 0:
-        _reduce_plus4(acc, out, quotient, complement, n, k0, length)
-    else:
-        _reduce_plus6(acc, out, quotient, complement, n, k0, length)
-
-
-@shared(7)
-def reduce_twice_plus(acc, out, quotient, complement, n, k0, length):
-    if length % 4 == 0:
-        _reduce_twice4(acc, out, quotient, complement, n, k0, length)
-    else:
-        _reduce_twice6(acc, out, quotient, complement, n, k0, length)
-
-
-@shared(8)
-def multiply(w, out, a, b, n, k0, m, length):
-    if for_one(length):
-        multiply_columns(w, a, b, SUMS(w, length), length)
-        reduce(w, out, n, k0, m, length)
-    else:
-        _multiply(w, out, a, b, n, k0, m, length)
-
-
-@shared(9)
-def multiply_from(w, out, plus, minus, a, b, n, k0, length):
-    if for_one(length):
-        multiply_columns(w, a, b, SUMS(w, length), length)
-        reduce_from(w, out, plus, minus, n, k0, length)
-    else:
-        _from(w, out, plus, minus, a, b, n, k0, length)
-
-
-@shared(10)
-def multiply_two(w, out, a, b, c, d, n, k0, m, length):
-    if for_two(length):
-        multiply_two_columns(w, a, b, c, d, SUMS(w, length), length)
-        reduce(w, out, n, k0, m, length)
-    else:
-        _two(w, out, a, b, c, d, n, k0, m, length)
-
-
-@shared(11)
-def multiply_two_from(w, out, plus, minus, a, b, c, d, n, k0, length):
-    if for_two(length):
-        multiply_two_columns(w, a, b, c, d, SUMS(w, length), length)
-        reduce_from(w, out, plus, minus, n, k0, length)
-    else:
-        _two_from(w, out, plus, minus, a, b, c, d, n, k0, length)
-
-
-@inner
-def cross_columns(w, x, y, length):
-    """The columns of x0*y1 + x1*y0, right after `multiply` of x0 and y0, which may have left their halves' sums."""
-    size, sums = length * V, SUMS(w, length)
-    if for_one(length):
-        add_columns(w, x, y + size, x + size, y, sums, length)
-    else:
-        multiply_two_columns(w, x, y + size, x + size, y, sums, length)
-
-
-@shared(9)
-def cross_from(w, out, plus, minus, x, y, n, k0, length):
-    """multiply_two_from of x0, y1, x1, y0, right after `multiply` of x0 and y0."""
-    size = length * V
-    if for_two(length):
-        cross_columns(w, x, y, length)
-        reduce_from(w, out, plus, minus, n, k0, length)
-    else:
-        _two_from(w, out, plus, minus, x, y + size, x + size, y, n, k0, length)
-
-
-@shared(4)
-def product(acc, a, b, length):
-    _product(acc, a, b, length)
-
-
-@shared(7)
-def square(acc, out, a, n, k0, m, length):
-    if length % 4 == 0 and length > 4:
-        _square4(acc, out, a, n, k0, m, length)
-    else:
-        _square2(acc, out, a, n, k0, m, length)
 
 
 @shared(6)
@@ -371,35 +248,6 @@ def multiply_one_plus(r, x, u, c, length, w):
 # 4 + 4. Ranges: with x0, y0 < 2n and m, z < R the reduced term is below (2n*R + R*2n)/R + n = 5n. From m' >= R/2 the
 # tail of the last pass takes K, a multiple of n with R/2 - n < K <= R/2, so that z' < R/2 + n + 5n < R; for a squaring,
 # whose term is twice x0*z/R < 3n, z' < R/2 + 7n. The mask is that of m's top bit: no branch, no further pass.
-
-
-@shared(9)
-def multiply_plus(w, out, quotient, complement, a, b, n, k0, length):
-    if for_one(length):
-        multiply_columns(w, a, b, SUMS(w, length), length)
-        reduce_plus(w, out, quotient, complement, n, k0, length)
-    else:
-        _plus(w, out, quotient, complement, a, b, n, k0, length)
-
-
-@shared(9)
-def multiply_twice_plus(w, out, quotient, complement, a, b, n, k0, length):
-    if for_one(length):
-        multiply_columns(w, a, b, SUMS(w, length), length)
-        reduce_twice_plus(w, out, quotient, complement, n, k0, length)
-    else:
-        _twice_plus(w, out, quotient, complement, a, b, n, k0, length)
-
-
-@shared(9)
-def cross_plus(w, out, quotient, complement, x, y, n, k0, length):
-    """out <- (x0*y1 + x1*y0 + m*n)/R + quotient', right after `multiply` of x0 and y0."""
-    size = length * V
-    if for_two(length):
-        cross_columns(w, x, y, length)
-        reduce_plus(w, out, quotient, complement, n, k0, length)
-    else:
-        _two_plus(w, out, quotient, complement, x, y + size, x + size, y, n, k0, length)
 
 
 @shared(6)
@@ -504,19 +352,13 @@ def square_element(r, x, c, length, kind, w):
 # -- products of arrays: as above, and the next group's lines are asked for on the way -------------------------------
 
 
-@inner
-def fetches(length):
-    """Elsewhere the lines are few."""
-    return for_one(length) and length % 4 == 0
-
-
 @shared(9)
 def multiply_plain_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
     if not fetches(length):
         multiply_plain(r, x, y, c, length, w)
         return
     multiply_columns(w, x, y, SUMS(w, length), length)
-    _fetching(w, r, N(c), c, next_a, next_b, next_out, length)
+    reduce_fetching(w, r, N(c), c, next_a, next_b, next_out, length)
 
 
 @shared(9)
@@ -528,7 +370,7 @@ def multiply_square_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
     low, m = w + 2 * size, w + 3 * size
     multiply(w, low, x, y, N(c), c, m, length)
     cross_columns(w, x, y, length)
-    _from_fetching(w, r + size, BIAS(c, length), m, N(c), c, next_a, next_b, next_out, length)
+    reduce_from_fetching(w, r + size, BIAS(c, length), m, N(c), c, next_a, next_b, next_out, length)
     copy(r, low, length)
 
 
@@ -542,7 +384,7 @@ def square_square_fetching(r, x, c, length, w, next_a, next_out):
     square(w, low, x, N(c), c, m, length)
     double(twice, x + size, length)
     multiply_columns(w, x, twice, SUMS(w, length), length)
-    _from_fetching(w, r + size, BIAS(c, length), m, N(c), c, next_a, next_a, next_out, length)
+    reduce_from_fetching(w, r + size, BIAS(c, length), m, N(c), c, next_a, next_a, next_out, length)
     copy(r, low, length)
 
 

@@ -32,10 +32,7 @@ from hecore.kernels.cpu.elements import (
     V,
     copy,
     gather,
-    multiply,
-    multiply_from,
     multiply_plain,
-    multiply_two,
     normalise,
     point_rows,
     scaled_single,
@@ -44,6 +41,7 @@ from hecore.kernels.cpu.elements import (
     zero,
 )
 from hecore.kernels.cpu.lookup import read_powers_whole
+from hecore.kernels.cpu.multiplications import multiply, multiply_from, multiply_two
 from hecore.kernels.cpu.vector import LANES, add, borrow, load, low_digit, store, sub
 
 
@@ -110,12 +108,11 @@ def fermat_powers(out, a, index, bits, weights, context, length, first, last, sc
                 copy(x, single, length)
                 zero(x + size, length)
                 continue
-            for i in range(bits):
-                scaled_square(t if i % 2 == 0 else x, x if i % 2 == 0 else t, c, length, w)
-            if bits % 2 == 1:
-                copy(x, t, 2 * length)
+            for _ in range(bits):
+                scaled_square(t, x, c, length, w)
+                x, t = t, x
             scaled_single(t, single, x, c, length, w)
-            copy(x, t, 2 * length)
+            x, t = t, x
         scaled_single(t, table + size, x, c, length, w)
         multiply_plain(g, weight + (entries - 1) * size, quotients + (entries - 1) * size, c, length, w)
         for k in range(entries - 2, 1, -1):

@@ -50,8 +50,8 @@ def definitions(program: str, facts: DeviceFacts = FACTS) -> list[Defines]:
         least = 1 if program in ("random", "wipe") else kernel_rows.BLOCK
         return [{"BLOCK": max(least, facts.block), "LANES": 1}]
     if expected == INTEGER:
-        shapes = dict.fromkeys([*geometries(facts), *tried(facts)])
-        return [shape.defines(square=square) for shape in shapes for square in (False, True)]
+        chosen = dict.fromkeys([*geometries(facts), *tried(facts)])
+        return [shape.defines(square=square) for shape in chosen for square in (False, True)]
     if expected == TRANSFORM:
         plans = [plan(facts, 1 << log, sums=program == "accumulate") for log in DEGREE_LOGS]
         if program == "switch":  # where the sums take two passes and transforms one, the first of the two is here

@@ -1,0 +1,198 @@
+"""Montgomery multiplications of components: short ones row by row (`primitives`), long ones columns first (Karatsuba).
+
+`w` is a lane group's work area of WORK_LENGTHS * L + SUMS_MORE vectors, the columns at its start; other arguments are
+those of the primitives.
+"""
+
+from __future__ import annotations
+
+from hecore.kernels.cpu import primitives
+from hecore.kernels.cpu.cache import inner, shared
+from hecore.kernels.cpu.karatsuba import (
+    SUMS_LENGTHS,
+    add_columns,
+    for_one,
+    for_two,
+    multiply_columns,
+    multiply_two_columns,
+)
+from hecore.kernels.cpu.vector import VECTOR_BYTES
+
+V = VECTOR_BYTES
+WORK_LENGTHS = 8 + SUMS_LENGTHS  # 8L vectors that functions of elements divide among themselves, then Karatsuba's
+
+_multiply, _from, _plus, _two, _two_from, _two_plus = (
+    make(2)
+    for make in (
+        primitives.make_multiply,
+        primitives.make_multiply_from,
+        primitives.make_multiply_plus,
+        primitives.make_multiply_two,
+        primitives.make_multiply_two_from,
+        primitives.make_multiply_two_plus,
+    )
+)
+_twice_plus = primitives.make_multiply_plus(2, doubled=True)
+_square2, _square4 = primitives.make_square(2), primitives.make_square(4)
+_product = primitives.make_products(2, 1, held=1)
+_reduce6, _reduce4 = primitives.make_reduce(6), primitives.make_reduce(4)
+_reduce_from6, _reduce_from4 = primitives.make_reduce_from(6), primitives.make_reduce_from(4)
+_reduce_plus6, _reduce_plus4 = primitives.make_reduce_plus(6), primitives.make_reduce_plus(4)
+_reduce_twice6, _reduce_twice4 = (primitives.make_reduce_plus(rows, doubled=True) for rows in (6, 4))
+_fetching, _from_fetching = primitives.make_reduce_fetching(4), primitives.make_reduce_from_fetching(4)
+
+
+@inner
+def SUMS(w, length):
+    return w + 8 * length * V
+
+
+# -- reductions of the columns, four rows a pass or six: Karatsuba's lengths are multiples of either
+
+
+@shared(6)
+def reduce(acc, out, n, k0, m, length):
+    if length % 4 == 0:
+        _reduce4(acc, out, n, k0, m, length)
+    else:
+        _reduce6(acc, out, n, k0, m, length)
+
+
+@shared(7)
+def reduce_from(acc, out, plus, minus, n, k0, length):
+    if length % 4 == 0:
+        _reduce_from4(acc, out, plus, minus, n, k0, length)
+    else:
+        _reduce_from6(acc, out, plus, minus, n, k0, length)
+
+
+@shared(7)
+def reduce_plus(acc, out, quotient, complement, n, k0, length):
+    if length % 4 == 0:
+        _reduce_plus4(acc, out, quotient, complement, n, k0, length)
+    else:
+        _reduce_plus6(acc, out, quotient, complement, n, k0, length)
+
+
+@shared(7)
+def reduce_twice_plus(acc, out, quotient, complement, n, k0, length):
+    if length % 4 == 0:
+        _reduce_twice4(acc, out, quotient, complement, n, k0, length)
+    else:
+        _reduce_twice6(acc, out, quotient, complement, n, k0, length)
+
+
+@shared(8)
+def reduce_fetching(acc, out, n, k0, next_a, next_b, next_out, length):
+    """Where `fetches`."""
+    _fetching(acc, out, n, k0, next_a, next_b, next_out, length)
+
+
+@shared(10)
+def reduce_from_fetching(acc, out, plus, minus, n, k0, next_a, next_b, next_out, length):
+    _from_fetching(acc, out, plus, minus, n, k0, next_a, next_b, next_out, length)
+
+
+@inner
+def fetches(length):
+    """Whether products of arrays ask for the next group's lines; of short residues the lines are few."""
+    return for_one(length) and length % 4 == 0
+
+
+@shared(8)
+def multiply(w, out, a, b, n, k0, m, length):
+    if for_one(length):
+        multiply_columns(w, a, b, SUMS(w, length), length)
+        reduce(w, out, n, k0, m, length)
+    else:
+        _multiply(w, out, a, b, n, k0, m, length)
+
+
+@shared(9)
+def multiply_from(w, out, plus, minus, a, b, n, k0, length):
+    if for_one(length):
+        multiply_columns(w, a, b, SUMS(w, length), length)
+        reduce_from(w, out, plus, minus, n, k0, length)
+    else:
+        _from(w, out, plus, minus, a, b, n, k0, length)
+
+
+@shared(10)
+def multiply_two(w, out, a, b, c, d, n, k0, m, length):
+    if for_two(length):
+        multiply_two_columns(w, a, b, c, d, SUMS(w, length), length)
+        reduce(w, out, n, k0, m, length)
+    else:
+        _two(w, out, a, b, c, d, n, k0, m, length)
+
+
+@shared(11)
+def multiply_two_from(w, out, plus, minus, a, b, c, d, n, k0, length):
+    if for_two(length):
+        multiply_two_columns(w, a, b, c, d, SUMS(w, length), length)
+        reduce_from(w, out, plus, minus, n, k0, length)
+    else:
+        _two_from(w, out, plus, minus, a, b, c, d, n, k0, length)
+
+
+@inner
+def cross_columns(w, x, y, length):
+    """The columns of x0*y1 + x1*y0, right after `multiply` of x0 and y0, which may have left their halves' sums."""
+    size, sums = length * V, SUMS(w, length)
+    if for_one(length):
+        add_columns(w, x, y + size, x + size, y, sums, length)
+    else:
+        multiply_two_columns(w, x, y + size, x + size, y, sums, length)
+
+
+@shared(9)
+def cross_from(w, out, plus, minus, x, y, n, k0, length):
+    """multiply_two_from of x0, y1, x1, y0, right after `multiply` of x0 and y0."""
+    size = length * V
+    if for_two(length):
+        cross_columns(w, x, y, length)
+        reduce_from(w, out, plus, minus, n, k0, length)
+    else:
+        _two_from(w, out, plus, minus, x, y + size, x + size, y, n, k0, length)
+
+
+@shared(4)
+def product(acc, a, b, length):
+    _product(acc, a, b, length)
+
+
+@shared(7)
+def square(acc, out, a, n, k0, m, length):
+    if length % 4 == 0 and length > 4:
+        _square4(acc, out, a, n, k0, m, length)
+    else:
+        _square2(acc, out, a, n, k0, m, length)
+
+
+@shared(9)
+def multiply_plus(w, out, quotient, complement, a, b, n, k0, length):
+    if for_one(length):
+        multiply_columns(w, a, b, SUMS(w, length), length)
+        reduce_plus(w, out, quotient, complement, n, k0, length)
+    else:
+        _plus(w, out, quotient, complement, a, b, n, k0, length)
+
+
+@shared(9)
+def multiply_twice_plus(w, out, quotient, complement, a, b, n, k0, length):
+    if for_one(length):
+        multiply_columns(w, a, b, SUMS(w, length), length)
+        reduce_twice_plus(w, out, quotient, complement, n, k0, length)
+    else:
+        _twice_plus(w, out, quotient, complement, a, b, n, k0, length)
+
+
+@shared(9)
+def cross_plus(w, out, quotient, complement, x, y, n, k0, length):
+    """out <- (x0*y1 + x1*y0 + m*n)/R + quotient', right after `multiply` of x0 and y0."""
+    size = length * V
+    if for_two(length):
+        cross_columns(w, x, y, length)
+        reduce_plus(w, out, quotient, complement, n, k0, length)
+    else:
+        _two_plus(w, out, quotient, complement, x, y + size, x + size, y, n, k0, length)
