@@ -18,6 +18,7 @@ from hecore.bench.results import Work
 from hecore.errors import HecoreError
 
 INT32_BITS = 32  # of the magnitude of an int32, whose least value is -2**31
+INT32_MOST = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,12 @@ def matvec(key_bits: int, outputs: int, terms: int) -> Work | None:
     from hecore.kernels.cpu import counts, multi
 
     def cost(window: int) -> float:
-        return multi.pippenger_cost(outputs, terms, INT32_BITS, window)
+        return multi.pippenger_cost(outputs, terms, INT32_MOST, window)
 
     window = min(range(2, 13), key=cost)
     if multi.straus_cost(outputs, terms, INT32_BITS) < cost(window):
         return None
-    windows, buckets = -(-(INT32_BITS + 1) // window), (1 << (window - 1)) - 1
+    windows, buckets = multi.signed_windows(INT32_MOST, window), (1 << (window - 1)) - 1
     products = windows * (terms + 2 * buckets)
-    executed = counts.pippenger(key_bits, terms, INT32_BITS, window)
+    executed = counts.pippenger(key_bits, terms, windows, window)
     return Work(executed / terms, products * counts.schoolbook_multiply(2 * key_bits) / terms)

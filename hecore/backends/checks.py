@@ -116,9 +116,11 @@ def check_table_exponents(table: FixedBaseTable, exponents: ExponentArray) -> No
 
 
 def check_multi_exp(
-    bases: ResidueArray, magnitudes: Limbs, negative: NDArray[np.bool_] | None, bits: int
+    bases: ResidueArray, magnitudes: Limbs, negative: NDArray[np.bool_] | None, bits: int, most: int | None = None
 ) -> tuple[int, int]:
-    """`bases` (k,), magnitudes (m, k, limbs_for_bits(bits)) below 2**bits, negative (m, k) of bool or None: (m, k)."""
+    """`bases` (k,), magnitudes (m, k, limbs_for_bits(bits)) below 2**bits and up to `most`, negative (m, k) of bool or
+    None: (m, k).
+    """
     check_bits(bits, "magnitudes")
     if bases.ndim != 1:
         raise ShapeError(f"cannot multi-exponentiate bases of shape {bases.shape}: one axis expected")
@@ -131,7 +133,21 @@ def check_multi_exp(
     if negative is not None and negative.dtype != np.bool_:
         raise OperandTypeError(f"signs must be bool, got {negative.dtype}")
     _check_bit_bound(magnitudes, bits, "magnitudes")
+    if most is not None:
+        _check_bound(magnitudes, bits, most)
     return magnitudes.shape[0], bases.size
+
+
+def _check_bound(limbs: Limbs, bits: int, most: int) -> None:
+    """Every integer at most `most`, which has at most `bits` bits; compared limb by limb, the lowest first."""
+    if not 0 <= most < 1 << bits:
+        raise ParameterError(f"a bound on magnitudes of {bits} bits lies in [0, 2**{bits}), this one does not")
+    above = np.zeros(limbs.shape[:-1], dtype=np.bool_)
+    for i in range(limbs.shape[-1]):
+        limb = np.uint64(most >> (64 * i) & (1 << 64) - 1)
+        above = (limbs[..., i] > limb) | (limbs[..., i] == limb) & above
+    if above.any():
+        raise ParameterError(f"{int(above.sum())} magnitudes exceed their declared bound")
 
 
 def check_indices(a: ResidueArray, indices: Indices) -> None:

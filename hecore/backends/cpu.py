@@ -168,11 +168,12 @@ class CpuBackend(CpuRing):
         bits: int,
         *,
         constant_time: bool = False,
+        most: int | None = None,
     ) -> ResidueArray:
         checks.check_owned(self, bases)
-        m, _ = checks.check_multi_exp(bases, magnitudes, negative, bits)
+        m, _ = checks.check_multi_exp(bases, magnitudes, negative, bits, most)
         context = context_for(bases.modulus)
-        rows = multi.multi_exp(self._engine, context, bases.data, magnitudes, negative, bits, constant_time)
+        rows = multi.multi_exp(self._engine, context, bases.data, magnitudes, negative, bits, constant_time, most)
         return self._array(rows, bases.modulus, (m,))
 
     def product(self, a: ResidueArray) -> ResidueArray:

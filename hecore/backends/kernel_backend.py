@@ -161,9 +161,10 @@ class KernelBackend(KernelMulti, KernelRing):
         bits: int,
         *,
         constant_time: bool = False,
+        most: int | None = None,
     ) -> ResidueArray:
         checks.check_owned(self, bases)
-        m, _ = checks.check_multi_exp(bases, magnitudes, negative, bits)
+        m, _ = checks.check_multi_exp(bases, magnitudes, negative, bits, most)
         context = self._context(bases.modulus)
         rows = self._multi_exp(context, bases.data, magnitudes, negative, bits, constant_time=constant_time)
         return self._array(rows, bases.modulus, (m,))

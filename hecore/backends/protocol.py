@@ -226,14 +226,16 @@ class IntegerBackend(Protocol):
         bits: int,
         *,
         constant_time: bool = False,
+        most: int | None = None,
     ) -> ResidueArray:
         """out[i] = prod_j bases[j] ** (±magnitudes[i, j]): encrypted matrix-vector products.
 
         bases (k,), magnitudes (m, k, limbs_for_bits(bits)) below 2**bits, negative (m, k) flags the minus
-        signs, None for operands of an unsigned type; out (m,). The operation count depends on (m, k, bits) and on
-        whether there are signs at all, not on their values, as long as every base is a unit. Addresses may depend
-        on the magnitudes and signs unless `constant_time`. Raises NotInvertibleError where a negative product has
-        no inverse.
+        signs, None for operands of an unsigned type; out (m,). `most` is a public bound on the magnitudes where that
+        is below 2**bits - 1 (2**31 for an int32): it may save a window. The operation count depends on (m, k, bits,
+        most) and on whether there are signs at all, not on their values, as long as every base is a unit. Addresses
+        may depend on the magnitudes and signs unless `constant_time`. Raises NotInvertibleError where a negative
+        product has no inverse, and ParameterError for a magnitude beyond its bound.
         """
 
     def product(self, a: ResidueArray) -> ResidueArray:

@@ -124,9 +124,10 @@ class ReferenceBackend(ReferenceRing):
         bits: int,
         *,
         constant_time: bool = False,
+        most: int | None = None,
     ) -> ResidueArray:
         checks.check_owned(self, bases)
-        m, k = checks.check_multi_exp(bases, magnitudes, negative, bits)
+        m, k = checks.check_multi_exp(bases, magnitudes, negative, bits, most)
         modulus = bases.modulus.value
         scalars = ints_from_limbs(magnitudes)
         minus_signs = np.zeros((m, k), dtype=np.bool_) if negative is None else negative

@@ -281,6 +281,7 @@ def _multi_exponentiate(
                     negative if plain.signed else None,
                     plain.bits,
                     constant_time=plain.constant_time,
+                    most=plain.bound,
                 )
                 for column in indices[place]
             ]

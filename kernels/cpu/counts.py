@@ -117,10 +117,9 @@ def decrypt(key_bits: int) -> int:
     return 2 * (_combine(4, p) + fermat_power(p, key_bits // 2)) + decode
 
 
-def pippenger(key_bits: int, terms: int, bits: int, window: int) -> int:
+def pippenger(key_bits: int, terms: int, windows: int, window: int) -> int:
     """One lane group of `windows`-many jobs' share: per window, a single product a term and two a bucket."""
     length = digits_for(key_bits)
-    windows = -(-(bits + 1) // window)
     return windows * (terms * multiply_single(length) + 2 * ((1 << (window - 1)) - 1) * multiply_square(length))
 
 

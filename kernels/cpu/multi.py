@@ -40,16 +40,18 @@ def multi_exp(
     negative: Signs | None,
     bits: int,
     constant_time: bool,
+    most: int | None = None,
 ) -> Rows:
     """See `IntegerBackend.multi_exp`; (m, words) rows."""
+    most = (1 << bits) - 1 if most is None else most
     m, k, _ = magnitudes.shape
     if m == 0 or k == 0:
         return engine.ones(context, m)
     if negative is not None:
         negative = negative & magnitudes.any(axis=2)  # a minus sign at zero means nothing
-    if constant_time or straus_cost(m, k, bits) < min(pippenger_cost(m, k, bits, c) for c in range(2, 13)):
+    if constant_time or straus_cost(m, k, bits) < min(pippenger_cost(m, k, most, c) for c in range(2, 13)):
         return _straus(engine, context, bases, magnitudes, negative, bits)
-    return _pippenger(engine, context, bases, magnitudes, negative, bits)
+    return _pippenger(engine, context, bases, magnitudes, negative, bits, most)
 
 
 # -- Straus ----------------------------------------------------------------------------------------------------
@@ -127,12 +129,23 @@ def _shift_signed(magnitudes: Limbs, negative: Signs, bits: int) -> Limbs:
 # -- Pippenger ---------------------------------------------------------------------------------------------------
 
 
-def pippenger_cost(m: int, k: int, bits: int, window: int) -> float:
+def signed_windows(most: int, window: int) -> int:
+    """How many digits in [-2^(w-1), 2^(w-1)] hold every integer up to `most` and its negative.
+
+    With both ends allowed, j digits reach 2^(w-1) * (2^(wj) - 1)/(2^w - 1), just above 2^(wj - 1): four digits of eight
+    bits have room for -2^31, as the int32 that has it needs, and not for 32 bits of magnitude.
+    """
+    count, reach = 1, 1 << (window - 1)
+    while reach < most:
+        count, reach = count + 1, (reach << window) + (1 << (window - 1))
+    return count
+
+
+def pippenger_cost(m: int, k: int, most: int, window: int) -> float:
     """Group products: one a base and window (four fifths of one in logarithmic form), two a bucket; then the host's
     digits, inversions and dot products.
     """
-    windows = -(-(bits + 1) // window)
-    jobs = m * windows
+    jobs = m * signed_windows(most, window)
     slices = slices_for(jobs, k)
     buckets = 1 << (window - 1)
     return groups_of(jobs) * slices * (0.97 * -(-k // slices) + 2.5 * buckets) + 4.6 * k / LANES + 250
@@ -203,14 +216,16 @@ def _logarithmic(engine: Engine, context: Context, bases: Rows) -> _Bases:
     return _Bases(np.concatenate([x0, inverse]), multiexp.SINGLE, u, v)
 
 
-def _signed_digits(values: Limbs, negative: Signs, bits: int, window: int) -> tuple[NDArray[np.int16], Limbs]:
-    """(N, e), (N,) -> (windows, N) digits in [-2^(w-1), 2^(w-1)] of the signed values; and, as limbs of bits + 1 bits
-    (N, e'), the sum of |d|*2^(w*i) over negative d. Arithmetic alone, no branch on the values.
+def _signed_digits(values: Limbs, negative: Signs, most: int, window: int) -> tuple[NDArray[np.int16], Limbs]:
+    """(N, e), (N,) -> (windows, N) digits in [-2^(w-1), 2^(w-1)] of the signed values, whose magnitudes are at most
+    `most` < 2^bits; and, as limbs of bits + 1 bits (N, e'), the sum of |d|*2^(w*i) over negative d. Arithmetic alone,
+    no branch on the values.
 
-    |d| < 2^w, so the summands of the second result do not overlap; it is below 2^bits + 2^(w*(windows-1)), which is
-    at most 2^(bits+1).
+    |d| < 2^w, so the summands of the second result do not overlap; it is at most `most` plus what the digits below the
+    first reach, which is less than `most` again: below 2^(bits+1).
     """
-    digits = window_digits(values, bits + 1, window).astype(np.int32)
+    bits, windows = most.bit_length(), signed_windows(most, window)
+    digits = window_digits(values, windows * window, window).astype(np.int32)
     half = 1 << (window - 1)
     carry = np.zeros(digits.shape[1], dtype=np.int32)
     sign = np.where(negative, np.int32(-1), np.int32(1))
@@ -230,16 +245,22 @@ def _signed_digits(values: Limbs, negative: Signs, bits: int, window: int) -> tu
 
 
 def _pippenger(
-    engine: Engine, context: Context, bases: Rows, magnitudes: Limbs, negative: Signs | None, bits: int
+    engine: Engine,
+    context: Context,
+    bases: Rows,
+    magnitudes: Limbs,
+    negative: Signs | None,
+    bits: int,
+    most: int | None = None,
 ) -> Rows:
     m, k, _ = magnitudes.shape
+    most = (1 << bits) - 1 if most is None else most
     prepared = _prepare(engine, context, bases, negative)
     signs = np.zeros((m, k), dtype=np.bool_) if negative is None else negative
-    window = min(range(2, 13), key=lambda c: pippenger_cost(m, k, bits, c))
-    windows = -(-(bits + 1) // window)
-    rounds = max(1, -(-m * k * windows * 2 // DIGIT_BYTES))
+    window = min(range(2, 13), key=lambda c: pippenger_cost(m, k, most, c))
+    rounds = max(1, -(-m * k * signed_windows(most, window) * 2 // DIGIT_BYTES))
     parts = [
-        _round(engine, context, prepared, magnitudes[chunk], signs[chunk], bits, window)
+        _round(engine, context, prepared, magnitudes[chunk], signs[chunk], most, window)
         for chunk in np.array_split(np.arange(m), min(rounds, m))
     ]
     return np.concatenate(parts)
@@ -251,14 +272,15 @@ def _round(
     bases: _Bases,
     magnitudes: Limbs,
     negative: Signs,
-    bits: int,
+    most: int,
     window: int,
 ) -> Rows:
     m, k = negative.shape
+    bits = max(1, most.bit_length())
     flat = magnitudes.reshape(m * k, -1)
     unit = bases.kind == multiexp.SINGLE
     if unit:
-        digits, owed = _signed_digits(flat, negative.reshape(-1), bits, window)
+        digits, owed = _signed_digits(flat, negative.reshape(-1), most, window)
         bucket_count = (1 << (window - 1)) + 1
     else:
         raw = window_digits(flat, bits, window).astype(np.int16)

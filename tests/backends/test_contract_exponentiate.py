@@ -222,7 +222,14 @@ def expected_multi_exp(bases: list[int], rows: Sequence[Sequence[int]], modulus:
 
 
 def run_multi_exp(
-    lab: Lab, bases: list[int], rows: list[list[int]], bits: int, modulus: Modulus, *, constant_time: bool
+    lab: Lab,
+    bases: list[int],
+    rows: list[list[int]],
+    bits: int,
+    modulus: Modulus,
+    *,
+    constant_time: bool,
+    most: int | None = None,
 ) -> None:
     k = len(bases)
     result = lab.backend.multi_exp(
@@ -231,6 +238,7 @@ def run_multi_exp(
         lab.signs(rows, k),
         bits,
         constant_time=constant_time,
+        most=most,
     )
     lab.same(result, expected_multi_exp(bases, rows, modulus), modulus, (len(rows),))
 
@@ -247,6 +255,28 @@ def scalar_rows(lab: Lab, m: int, k: int, bits: int) -> list[list[int]]:
 def test_multi_exp(lab: Lab, small_modulus: Modulus, m: int, k: int, bits: int, constant_time: bool) -> None:
     bases = lab.units(small_modulus, k)
     run_multi_exp(lab, bases, scalar_rows(lab, m, k, bits), bits, small_modulus, constant_time=constant_time)
+
+
+@pytest.mark.parametrize("constant_time", [False, True])
+@pytest.mark.parametrize("most", [0, 1, 5, 1 << 31, (1 << 31) - 1, 1 << 63, (1 << 64) + 1])
+def test_multi_exp_up_to_a_bound(lab: Lab, small_modulus: Modulus, most: int, constant_time: bool) -> None:
+    """The bound itself with either sign, as the least int32 is one more than the largest."""
+    edges = [most, -most, max(0, most - 1), 0, -min(most, 1), most // 2]
+    rows = [[edges[(i + j) % 6] for j in range(200)] for i in range(3)]
+    bases = lab.units(small_modulus, 200)
+    for bits in {max(1, most.bit_length()), 70}:
+        run_multi_exp(lab, bases, rows, bits, small_modulus, constant_time=constant_time, most=most)
+
+
+@pytest.mark.parametrize(("most", "value"), [(5, 6), (1 << 31, (1 << 31) + 1), (1 << 64, (1 << 64) + 1), (0, 1)])
+def test_magnitudes_beyond_their_bound_are_refused(lab: Lab, small_modulus: Modulus, most: int, value: int) -> None:
+    bases = lab.up(lab.units(small_modulus, 3), small_modulus)
+    rows = [[0, value, most]]
+    with pytest.raises(ParameterError, match="1 magnitudes exceed"):
+        lab.backend.multi_exp(bases, lab.magnitudes(rows, 3, 65), lab.signs(rows, 3), 65, most=most)
+    for wrong in (-1, 1 << 65):
+        with pytest.raises(ParameterError, match="bound on magnitudes"):
+            lab.backend.multi_exp(bases, lab.magnitudes(rows, 3, 65), lab.signs(rows, 3), 65, most=wrong)
 
 
 @pytest.mark.parametrize("constant_time", [False, True])

@@ -54,10 +54,11 @@ def test_window_digits_above_the_limbs_are_zero() -> None:
     assert sum(int(d) << (5 * w) for w, d in enumerate(digits[:, 0])) == 2**64 - 1
 
 
-def check_signed(values: Sequence[int], signs: Sequence[bool], bits: int, window: int) -> None:
+def check_signed(values: Sequence[int], signs: Sequence[bool], bits: int, window: int, most: int | None = None) -> None:
     limbs = limbs_from_ints(values, limbs_for_bits(bits))
-    digits, owed = multi._signed_digits(limbs, np.array(signs), bits, window)
-    assert digits.shape == (-(-(bits + 1) // window), len(values))
+    digits, owed = multi._signed_digits(limbs, np.array(signs), (1 << bits) - 1 if most is None else most, window)
+    if most is None:
+        assert digits.shape == (-(-(bits + 1) // window), len(values))
     assert int(np.abs(digits.astype(np.int64)).max()) <= 1 << (window - 1)
     debts = ints_from_limbs(owed)
     for i, (value, negative) in enumerate(zip(values, signs, strict=True)):
@@ -81,6 +82,26 @@ def test_signed_digits(bits: int, window: int) -> None:
     values = [*edges(bits), half, half + 1, *(fixed(f"signed {i}", bits) for i in range(20))]
     for negative in (False, True):
         check_signed(values, [negative] * len(values), bits, window)
+
+
+@pytest.mark.parametrize("window", range(2, 7))
+def test_as_many_signed_digits_as_a_bound_needs(window: int) -> None:
+    """Every bound of some bits, with every value up to it: no digit more than it takes, none too few."""
+    for most in range(1, 150):
+        bits, values = most.bit_length(), list(range(most + 1))
+        for negative in (False, True):
+            check_signed(values, [negative] * len(values), bits, window, most)
+        count = multi.signed_windows(most, window)
+        reach = [sum(1 << (window * i + window - 1) for i in range(j)) for j in range(count + 1)]
+        assert reach[count] >= most > reach[count - 1] or count == 1
+
+
+def test_integers_of_a_machine_word_take_no_digit_more() -> None:
+    for bits in (8, 16, 32, 64):
+        assert multi.signed_windows(1 << (bits - 1), 8) == bits // 8
+        assert multi.signed_windows((1 << bits) - 1, 8) == bits // 8 + 1
+        low = 1 << (bits - 1)
+        check_signed([low, low - 1, 1, 0], [True, False, True, False], bits, 8, low)
 
 
 @pytest.mark.parametrize("bits", [1, 7, 62, 63, 64, 65, 127, 128])
@@ -201,7 +222,7 @@ def test_both_methods(modulus: Modulus, m: int, k: int, bits: int, *, signed: bo
 @pytest.mark.parametrize("modulus", [SQUARE, PLAIN], ids=["square", "plain"])
 def test_every_width_of_window(modulus: Modulus, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
     cost = multi.pippenger_cost
-    monkeypatch.setattr(multi, "pippenger_cost", lambda m, k, bits, c: cost(m, k, bits, c) if c == window else 1e99)
+    monkeypatch.setattr(multi, "pippenger_cost", lambda m, k, most, c: cost(m, k, most, c) if c == window else 1e99)
     assert problem(modulus, 2, 40, 64).solved_by(multi._pippenger)
 
 
@@ -222,7 +243,7 @@ def test_slices_of_any_length(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def choice(m: int, k: int, bits: int) -> str:
-    best = min(multi.pippenger_cost(m, k, bits, c) for c in range(2, 13))
+    best = min(multi.pippenger_cost(m, k, (1 << bits) - 1, c) for c in range(2, 13))
     return "_straus" if multi.straus_cost(m, k, bits) < best else "_pippenger"
 
 
