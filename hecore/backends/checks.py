@@ -134,20 +134,12 @@ def check_multi_exp(
         raise OperandTypeError(f"signs must be bool, got {negative.dtype}")
     _check_bit_bound(magnitudes, bits, "magnitudes")
     if most is not None:
-        _check_bound(magnitudes, bits, most)
+        if not 0 <= most < 1 << bits:
+            raise ParameterError(f"a bound on magnitudes of {bits} bits lies in [0, 2**{bits}), this one does not")
+        beyond = int((~less_than(magnitudes, most + 1)).sum())
+        if beyond:
+            raise ParameterError(f"{beyond} magnitudes exceed their declared bound")
     return magnitudes.shape[0], bases.size
-
-
-def _check_bound(limbs: Limbs, bits: int, most: int) -> None:
-    """Every integer at most `most`, which has at most `bits` bits; compared limb by limb, the lowest first."""
-    if not 0 <= most < 1 << bits:
-        raise ParameterError(f"a bound on magnitudes of {bits} bits lies in [0, 2**{bits}), this one does not")
-    above = np.zeros(limbs.shape[:-1], dtype=np.bool_)
-    for i in range(limbs.shape[-1]):
-        limb = np.uint64(most >> (64 * i) & (1 << 64) - 1)
-        above = (limbs[..., i] > limb) | (limbs[..., i] == limb) & above
-    if above.any():
-        raise ParameterError(f"{int(above.sum())} magnitudes exceed their declared bound")
 
 
 def check_indices(a: ResidueArray, indices: Indices) -> None:
