@@ -125,12 +125,25 @@ def encrypt_own(key_bits: int) -> Work:
 
 
 def decrypt(key_bits: int) -> Work:
-    """Two powers modulo p^2 and q^2, with a reduction before each and a decoding after both."""
+    """A power modulo p^2, with a reduction before it and a decoding after it."""
+    from hecore.kernels.cpu import counts
+
+    return Work(counts.decrypt_bounded(key_bits), _half_decryption(key_bits))
+
+
+def decrypt_full(key_bits: int) -> Work:
+    """The same modulo p^2 and q^2, and what joins them."""
+    from hecore.kernels.cpu import counts
+
+    return Work(counts.decrypt(key_bits), 2 * _half_decryption(key_bits))
+
+
+def _half_decryption(key_bits: int) -> float:
+    """Schoolbook: a power, a reduction and an L-function."""
     from hecore.kernels.cpu import counts
 
     half = key_bits // 2
-    around = 4 * counts.schoolbook_multiply(key_bits)  # a reduction and an L-function a half
-    return Work(counts.decrypt(key_bits), 2 * power(half, half, secret=True).schoolbook + around)
+    return power(half, half, secret=True).schoolbook + 2 * counts.schoolbook_multiply(key_bits)
 
 
 def plain_mul(key_bits: int) -> Work:

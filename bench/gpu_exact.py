@@ -212,6 +212,8 @@ def _key_answers(backend: IntegerBackend, inputs: Inputs, crt: CrtModulus) -> It
         yield "mod_exp (p - 1)", backend.download(power)
     yield "decode", backend.decode(powers[0], powers[1], crt)
     yield "decrypt", backend.decrypt(encrypted, crt)
+    if crt.one_factor_decides(1 << 64):  # keys of 512 bits and more
+        yield "decrypt_bounded", backend.decrypt_bounded(encrypted, crt, 1 << 64)
     yield "decrypt (shape)", backend.decrypt(backend.reshape(encrypted, (1, _SOME)), crt)
 
 
@@ -285,6 +287,6 @@ def _ring_answers(backend: RingBackend, inputs: Inputs, problem: Problem) -> Ite
 def operations() -> frozenset[str]:
     """Names of the protocols' operations that some problem asks for."""
     seen = set()
-    for problem in (Problem("plain", 64), Problem("key", 64), Problem("ring", 16, (30, 30, 30), 1)):
+    for problem in (Problem("plain", 64), Problem("key", 512), Problem("ring", 16, (30, 30, 30), 1)):
         seen |= {name.partition(" ")[0] for name, _ in reference_answers(problem, "0")}
     return frozenset(seen)

@@ -17,7 +17,7 @@ from hecore.backends.protocol import saturating_batch
 from hecore.backends.reference import ReferenceBackend
 from hecore.bench.gpu_results import Work
 from hecore.bench.gpu_rows import Case, Job, places, spots, wrong
-from hecore.bench.gpu_work import ModularWork, decryption, encryption
+from hecore.bench.gpu_work import ModularWork, decryption, decryption_bounded, encryption
 from hecore.bench.results import SECURE_KEY_BITS
 from hecore.paillier.obfuscation import public_obfuscators
 
@@ -61,6 +61,7 @@ class PaillierRows:
         for operation, make in (
             ("encrypt, resident", self._encrypt),
             ("decrypt, resident", self._decrypt),
+            ("decrypt bounded, resident", self._decrypt_bounded),
             ("add, resident", self._add),
             ("obfuscators", self._obfuscators),
             ("encrypt, from numbers", self._encrypt_numbers),
@@ -130,6 +131,20 @@ class PaillierRows:
         work = decryption(key.secret.crt, self.backend._shapes) if isinstance(self.backend, KernelBackend) else None
         note = "messages cross within the time"
         return Case(lambda: self.backend.decrypt(ciphertexts, key.secret.crt), check, work, note=note)
+
+    def _decrypt_bounded(self, items: int, bits: int) -> Case:
+        """Modulo one factor, which decides these numbers."""
+        key = self.key(bits)
+        x, crt = self._array(items, key, 0), key.secret.crt
+        expected = self._numbers(items, 0).astype(np.uint64) + np.uint64(x.bound)
+
+        def check(result: Limbs) -> str:
+            fine = np.array_equal(result[:, 0], expected) and not result[:, 1:].any()
+            return "" if fine else "numbers are not those that were encrypted"
+
+        work = decryption_bounded(crt, self.backend._shapes) if isinstance(self.backend, KernelBackend) else None
+        note = "numbers cross within the time, as long as p"
+        return Case(lambda: self.backend.decrypt_bounded(x.residues, crt, x.bound), check, work, note=note)
 
     def _add(self, items: int, bits: int) -> Case:
         key = self.key(bits)

@@ -18,7 +18,7 @@ from hecore.backends.kernel_ring_counts import multiplication, total_bytes, tran
 from hecore.backends.kernel_shapes import geometries
 from hecore.bench import gpu_fp64, report
 from hecore.bench.gpu_targets import PUBLISHED_PRODUCT
-from hecore.bench.gpu_work import ModularWork, decryption, encryption
+from hecore.bench.gpu_work import ModularWork, decryption, decryption_bounded, encryption
 from hecore.errors import ParameterError
 
 BEGIN, END = "<!-- bench:projected:begin -->", "<!-- bench:projected:end -->"
@@ -81,8 +81,9 @@ def projected() -> Iterator[Projected]:
         yield Projected(f"mod_exp {bits}/{bits // 2}, square form", _square(bits).power(bits // 2).executed, "wide")
     encrypt = encryption(Modulus.square((1 << 2048) - 1), 1024, shapes)
     yield Projected("Paillier-2048 encryption, public key", encrypt.executed, "wide", 1.5e6)
-    decrypt = decryption(CrtModulus((1 << 1024) - 1, (1 << 1024) - 3), shapes)  # as good as primes, to count
-    yield Projected("Paillier-2048 decryption", decrypt.executed, "wide", 250e3)
+    crt = CrtModulus((1 << 1024) - 1, (1 << 1024) - 3)  # as good as primes, to count
+    yield Projected("Paillier-2048 decryption, both factors", decryption(crt, shapes).executed, "wide", 250e3)
+    yield Projected("the same of values with a bound", decryption_bounded(crt, shapes).executed, "wide", 250e3)
     term = _square(2048).multi_exp(40, 10**6, 24)
     yield Projected("mat-vec 40 × 10⁶, 1024-bit key, a term", term.executed, "wide", 300e6)
     yield Projected("NTT, N=2^16, a residue polynomial", transform_bytes(FACTS, 1 << 16), "bytes")

@@ -78,6 +78,14 @@ def encryption(n_squared: Modulus, randomness_bits: int, shapes: Sequence[Geomet
 
 def decryption(crt: CrtModulus, shapes: Sequence[Geometry]) -> Work:
     """With both factors: useful are the two powers alone."""
-    halves = ((crt.p, crt.p_squared), (crt.q, crt.q_squared))
-    useful = sum(ModularWork.of(square, shapes).power(factor.bit_length()).useful for factor, square in halves)
+    useful = sum(_power(*half, shapes) for half in ((crt.p, crt.p_squared), (crt.q, crt.q_squared)))
     return Work(kernel_counts.decryption(crt, shapes), useful)
+
+
+def decryption_bounded(crt: CrtModulus, shapes: Sequence[Geometry]) -> Work:
+    """With one factor, which decides values below a bound."""
+    return Work(kernel_counts.decryption_bounded(crt, shapes), _power(crt.p, crt.p_squared, shapes))
+
+
+def _power(factor: int, square: Modulus, shapes: Sequence[Geometry]) -> float:
+    return ModularWork.of(square, shapes).power(factor.bit_length()).useful

@@ -11,7 +11,9 @@ from hecore.bench import floor
 from hecore.bench.contest import Case, Contestant, repeated
 from hecore.bench.data import VALUE_BITS, first_difference, signed_integers
 from hecore.bench.peers import Peer
+from hecore.bench.results import Work
 from hecore.bench.workbench import OURS, Keys, Workbench
+from hecore.paillier import EncryptedArray
 from hecore.paillier.packing import Packing
 
 GUARD_BITS = 16  # room for 2**16 additions
@@ -94,10 +96,27 @@ def encrypt_one(bench: Workbench, key_bits: int) -> Case:
 
 
 def decrypt(bench: Workbench, key_bits: int) -> Case:
-    """Decryption to an ndarray."""
+    """Decryption to an ndarray, of values whose bound one factor decides."""
+    return _decryption(bench, key_bits, 20, lambda x: x, floor.decrypt(key_bits))
+
+
+def decrypt_full(bench: Workbench, key_bits: int) -> Case:
+    """Decryption by both factors, where no bound is known but the plaintext space: packed arrays, foreign JSON."""
+    return _decryption(
+        bench,
+        key_bits,
+        24,
+        lambda x: EncryptedArray.from_residues(x.public_key, x.residues, x.encoding),
+        floor.decrypt_full(key_bits),
+    )
+
+
+def _decryption(
+    bench: Workbench, key_bits: int, seed: int, claim: Callable[[EncryptedArray], EncryptedArray], work: Work
+) -> Case:
     keys = bench.keys(key_bits)
-    values = signed_integers(bench.plan.items(OURS, "decrypt", key_bits), seed=20)
-    ciphertexts = keys.public.encrypt(values)
+    values = signed_integers(bench.plan.items(OURS, "decrypt", key_bits), seed=seed)
+    ciphertexts = claim(keys.public.encrypt(values))
     ours = Contestant(
         OURS,
         values.size,
@@ -106,9 +125,9 @@ def decrypt(bench: Workbench, key_bits: int) -> Case:
         {"key": keys.seconds},
     )
     return bench.against_peers(
-        Case(ours, "value", work=floor.decrypt(key_bits)),
+        Case(ours, "value", work=work),
         key_bits,
-        lambda peer, name: peer.decrypt(_listed(bench, name, "decrypt", key_bits, 21)),
+        lambda peer, name: peer.decrypt(_listed(bench, name, "decrypt", key_bits, seed + 1)),
     )
 
 

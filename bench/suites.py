@@ -25,7 +25,7 @@ SUITES: dict[str, tuple[Build, ...]] = {
         modular.fixed_base,
     ),
     "encrypt": (scheme.encrypt, scheme.encrypt_own, scheme.encrypt_one),
-    "decrypt": (scheme.decrypt, scheme.decrypt_one),
+    "decrypt": (scheme.decrypt, scheme.decrypt_full, scheme.decrypt_one),
     "add": (scheme.add, scheme.add_one),
     "plain_mul": (scheme.plain_mul,),
     "matvec": (scheme.matvec,),

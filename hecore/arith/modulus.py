@@ -9,6 +9,8 @@ from hecore.arith.integers import gcd, invert
 from hecore.arith.limbs import limbs_for_bits
 from hecore.errors import ParameterError
 
+REDUNDANCY_BITS = 128
+
 
 @dataclass(frozen=True, repr=False)
 class Modulus:
@@ -99,6 +101,17 @@ class CrtModulus:
     def p_inverse(self) -> int:
         """p**-1 mod q."""
         return invert(self.p % self.q, self.q)
+
+    def one_factor_decides(self, bound: int) -> bool:
+        """Whether a residue modulo p tells integers in [-bound, bound] apart and from all others.
+
+        The 2*bound + 1 residues in question have to be fewer than p * 2**-REDUNDANCY_BITS. Then an integer beyond the
+        bound is mistaken for one within it with a chance of 2**-128, unless it was chosen by someone who knows p: it
+        would differ from a small integer by a multiple of p, which is to factor n. Without that redundancy a reader of
+        results finds p as gcd(x - (x mod p), n) (Gilbert, Gupta, Odlyzko, Quisquater 1998, on Shamir's unbalanced RSA
+        of 1995).
+        """
+        return bound >= 0 and (2 * bound + 1) << REDUNDANCY_BITS < self.p
 
     def __repr__(self) -> str:
         return f"<CrtModulus {self.n.bits} bits>"

@@ -205,6 +205,17 @@ def check_crt_halves(backend: IntegerBackend, a_p: ResidueArray, a_q: ResidueArr
     check_same_shape(a_p, a_q)
 
 
+def check_bounded(backend: IntegerBackend, a: ResidueArray, crt: CrtModulus, bound: int) -> None:
+    """Ciphertexts of this key, and a bound that leaves one factor enough redundancy."""
+    check_owned(backend, a)
+    check_modulus(a, crt.n_squared)
+    if not crt.one_factor_decides(bound):
+        raise ParameterError(
+            f"cannot decrypt modulo one factor of {crt.n}: a bound of {bound.bit_length()} bits leaves too little "
+            "redundancy, or is negative"
+        )
+
+
 def check_encode(
     backend: IntegerBackend, messages: Limbs, modulus: Modulus, times: ResidueArray | None
 ) -> tuple[Modulus, tuple[int, ...]]:

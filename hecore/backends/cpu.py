@@ -243,6 +243,11 @@ class CpuBackend(CpuRing):
         limbs = crt_kernels.decrypt(self._engine, self._crt_context(crt), crt, a.data)
         return limbs.reshape(*a.shape, crt.n.limbs)
 
+    def decrypt_bounded(self, a: ResidueArray, crt: CrtModulus, bound: int) -> Limbs:
+        checks.check_bounded(self, a, crt, bound)
+        limbs = crt_kernels.decrypt_bounded(self._engine, self._crt_context(crt), crt, a.data, bound)
+        return limbs.reshape(*a.shape, limbs.shape[1])
+
     def _array(self, rows: Rows, modulus: Modulus, shape: tuple[int, ...]) -> ResidueArray:
         return ResidueArray(self, modulus, shape, rows)
 

@@ -218,5 +218,10 @@ class KernelBackend(KernelMulti, KernelRing):
         checks.check_modulus(a, crt.n_squared)
         return self._decrypted(self._crt_constants(crt), a.data, a.size).reshape(*a.shape, crt.n.limbs)
 
+    def decrypt_bounded(self, a: ResidueArray, crt: CrtModulus, bound: int) -> Limbs:
+        checks.check_bounded(self, a, crt, bound)
+        limbs = self._decrypted_bounded(self._crt_constants(crt), a.data, a.size, bound)
+        return limbs.reshape(*a.shape, limbs.shape[1])
+
     def _array(self, rows: Buffer, modulus: Modulus, shape: tuple[int, ...]) -> ResidueArray:
         return ResidueArray(self, modulus, shape, rows)

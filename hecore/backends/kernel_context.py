@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from hecore.arith.integers import invert
 from hecore.arith.limbs import limbs_for_bits, limbs_from_ints
+from hecore.arith.modulus import Modulus
 from hecore.backends.kernel_shapes import Geometry, chunks, geometry_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hecore.arith.modulus import CrtModulus, Modulus
+    from hecore.arith.modulus import CrtModulus
     from hecore.backends.device import Buffer
 
     Keep = Callable[[NDArray[np.uint32]], Buffer]
@@ -55,7 +56,7 @@ class Context:
     @cached_property
     def one(self) -> Buffer:
         """1 in Montgomery form, an element."""
-        return self._keep(self.element(self._r))
+        return self._keep(self.montgomery(1))
 
     @cached_property
     def uploading(self) -> Buffer:
@@ -72,6 +73,10 @@ class Context:
         """The three elements with which `import_rows` brings x into the Montgomery form of x * factor."""
         r = self._r
         return np.concatenate([self.element(r * r * factor), self.element(r * r), self.element(r)])
+
+    def montgomery(self, value: int) -> NDArray[np.uint32]:
+        """The words of value in Montgomery form."""
+        return self.element(value * self._r)
 
     def element(self, value: int) -> NDArray[np.uint32]:
         """The words of value mod the modulus: x, or x0 then x1 of x0 + x1*n."""
@@ -108,16 +113,18 @@ class CrtHalf:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CrtConstants:
-    """What the holder of a secret key's factors computes with."""
+    """What the holder of a secret key's factors computes with; `h_p` imports L as L*h_p modulo p."""
 
     n: Context
     n_squared: Context
+    p: Context
     halves: tuple[CrtHalf, CrtHalf]
+    h_p: Buffer
 
 
 def crt_constants(crt: CrtModulus, context: Callable[[Modulus], Context], keep: Keep) -> CrtConstants:
     """Made by host integers; `context` gives the constants of a modulus."""
-    n, n_squared = context(crt.n), context(crt.n_squared)
+    n, n_squared, p = context(crt.n), context(crt.n_squared), context(Modulus(crt.p))
 
     def half(f: int, other: int, square: Modulus, h: int) -> CrtHalf:
         bits = f.bit_length()
@@ -133,6 +140,5 @@ def crt_constants(crt: CrtModulus, context: Callable[[Modulus], Context], keep: 
             decoding=keep(n.importing(h * idempotent)),
         )
 
-    return CrtConstants(
-        n, n_squared, (half(crt.p, crt.q, crt.p_squared, crt.h_p), half(crt.q, crt.p, crt.q_squared, crt.h_q))
-    )
+    halves = half(crt.p, crt.q, crt.p_squared, crt.h_p), half(crt.q, crt.p, crt.q_squared, crt.h_q)
+    return CrtConstants(n, n_squared, p, halves, keep(p.importing(crt.h_p)))

@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hecore.arith.modulus import Modulus
 from hecore.backends.kernel_integers import power_window, table_window
 from hecore.backends.kernel_shapes import Geometry, chunks, geometry_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hecore.arith.modulus import CrtModulus, Modulus
+    from hecore.arith.modulus import CrtModulus
 
 SUMMED = 60  # logarithms in one sum: kernels/device/power.h
 
@@ -102,11 +103,19 @@ def encryption(n_squared: Modulus, randomness_bits: int, shapes: Sequence[Geomet
 
 def decryption(crt: CrtModulus, shapes: Sequence[Geometry]) -> int:
     """Of one ciphertext: modulo p^2 and q^2 a reduction, a power and its quotient by p and q; their sum modulo n."""
-    n, n_squared = ResidueCounts.of(crt.n, shapes), ResidueCounts.of(crt.n_squared, shapes)
-    total = n.product + n.exported  # of the sum
-    for factor, square in ((crt.p, crt.p_squared), (crt.q, crt.q_squared)):
-        half, bits = ResidueCounts.of(square, shapes), factor.bit_length()
-        total += (
-            n_squared.exported + half.imported(n_squared.bits) + half.power(bits) + half.canonical + n.imported(bits)
-        )
-    return total
+    n = ResidueCounts.of(crt.n, shapes)
+    factors = ((crt.p, crt.p_squared), (crt.q, crt.q_squared))
+    halves = sum(_half(crt, *factor, shapes) + n.imported(factor[0].bit_length()) for factor in factors)
+    return halves + n.product + n.exported  # of the sum
+
+
+def decryption_bounded(crt: CrtModulus, shapes: Sequence[Geometry]) -> int:
+    """Of one ciphertext, modulo p^2 alone; L_p modulo p, and the bound added to it."""
+    p = ResidueCounts.of(Modulus(crt.p), shapes)
+    return _half(crt, crt.p, crt.p_squared, shapes) + p.imported(p.bits) + p.product + p.exported
+
+
+def _half(crt: CrtModulus, factor: int, square: Modulus, shapes: Sequence[Geometry]) -> int:
+    """A reduction from n^2 to factor^2, a power and its quotient."""
+    n_squared, half = ResidueCounts.of(crt.n_squared, shapes), ResidueCounts.of(square, shapes)
+    return n_squared.exported + half.imported(n_squared.bits) + half.power(factor.bit_length()) + half.canonical

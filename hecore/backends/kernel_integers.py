@@ -16,7 +16,7 @@ from hecore.errors import NotInvertibleError
 
 if TYPE_CHECKING:
     from hecore.backends.device import Buffer
-    from hecore.backends.kernel_context import Context, CrtConstants
+    from hecore.backends.kernel_context import Context, CrtConstants, CrtHalf
     from hecore.backends.kernel_shapes import RowShape
     from hecore.backends.protocol import Limbs
 
@@ -331,31 +331,56 @@ class KernelIntegers(KernelRows):
         """m = L_p(a_p)*h_p*E_p + L_q(a_q)*h_q*E_q modulo n, as (count, limbs of n) limbs."""
         parts = []
         for half, rows in zip(crt.halves, halves, strict=True):
-            own, shape = half.square, half.square.geometry
-            quotients = self._secret(4 * count * shape.width).buffer
-            self._integer("export_quotient", own, count, quotients, rows)
-            limbs = self._limbs(quotients, shape.width, shape.radix, own.root_limbs, count)
+            own, limbs = half.square, self._quotients(half, rows, count)
             parts.append(self._imported(crt.n, limbs, own.root_limbs, own.root_bits, count, half.decoding))
         return self._exported(crt.n, self._sum(crt.n, parts[0], parts[1], count), count)
+
+    def _quotients(self, half: CrtHalf, powers: Buffer, count: int) -> Buffer:
+        """L_f(a) of powers a = 1 + L*f modulo f^2, as (count, limbs of f) limbs."""
+        own, shape = half.square, half.square.geometry
+        digits = self._secret(4 * count * shape.width).buffer
+        self._integer("export_quotient", own, count, digits, powers)
+        return self._limbs(digits, shape.width, shape.radix, own.root_limbs, count)
 
     def _decrypted(self, crt: CrtConstants, rows: Buffer, count: int) -> Limbs:
         """Residues modulo n^2 -> messages."""
         out = np.empty((count, crt.n.limbs), dtype=np.uint64)
 
         def work(start: int, stop: int) -> None:
-            size = stop - start
             part = self._stretch(rows, crt.n_squared.row_words, start, stop, count)
-            powers = []
-            for half in crt.halves:
-                a = self._reduced(crt.n_squared, half.square, part, size)
-                exponents = (half.exponent, half.exponent_words, True)
-                powers.append(self._power(half.square, a, size, exponents, half.exponent_bits, whole=True))
-            self._device.read(self._messages(crt, powers, size), out[start:stop])
+            powers = [self._half_power(crt, half, part, stop - start) for half in crt.halves]
+            self._device.read(self._messages(crt, powers, stop - start), out[start:stop])
 
-        entries = 1 << power_window(crt.halves[0].square, crt.halves[0].exponent_bits, whole=True)
-        bytes_each = max((entries + 4) * half.square.row_bytes for half in crt.halves)
-        self._chunked(count, bytes_each + 2 * self._conversion_bytes(crt.n_squared), work)
+        self._chunked(count, self._decryption_bytes(crt), work)
         return out
+
+    def _decrypted_bounded(self, crt: CrtConstants, rows: Buffer, count: int, bound: int) -> Limbs:
+        """Residues modulo n^2 -> (m + bound) mod p = L_p(a_p)*h_p + bound."""
+        half, p = crt.halves[0], crt.p
+        out = np.empty((count, p.limbs), dtype=np.uint64)
+        shift = self._keep(p.montgomery(bound))
+
+        def work(start: int, stop: int) -> None:
+            size, part = stop - start, self._stretch(rows, crt.n_squared.row_words, start, stop, count)
+            quotients = self._quotients(half, self._half_power(crt, half, part, size), size)
+            m = self._imported(p, quotients, p.limbs, p.bits, size, crt.h_p)
+            shifted = self._sum(p, m, self._repeated(p, shift, size), size)
+            self._device.read(self._exported(p, shifted, size), out[start:stop])
+
+        self._chunked(count, self._decryption_bytes(crt), work)
+        return out
+
+    def _half_power(self, crt: CrtConstants, half: CrtHalf, rows: Buffer, count: int) -> Buffer:
+        """c^(f-1) modulo f^2, f the half's factor."""
+        a = self._reduced(crt.n_squared, half.square, rows, count)
+        exponents = (half.exponent, half.exponent_words, True)
+        return self._power(half.square, a, count, exponents, half.exponent_bits, whole=True)
+
+    def _decryption_bytes(self, crt: CrtConstants) -> int:
+        """Of one ciphertext, for `_chunked`."""
+        entries = 1 << power_window(crt.halves[0].square, crt.halves[0].exponent_bits, whole=True)
+        rows = max((entries + 4) * half.square.row_bytes for half in crt.halves)
+        return rows + 2 * self._conversion_bytes(crt.n_squared)
 
 
 def _rows_of(powers: NDArray[np.signedinteger], count: int) -> NDArray[np.uint32]:

@@ -283,3 +283,11 @@ class IntegerBackend(Protocol):
 
     def decrypt(self, a: ResidueArray, crt: CrtModulus) -> Limbs:
         """reduce, mod_exp and decode in one call; (*S, limbs of n). Constant time. Both halves run side by side."""
+
+    def decrypt_bounded(self, a: ResidueArray, crt: CrtModulus, bound: int) -> Limbs:
+        """m + bound, for plaintexts m expected in [-bound, bound]: half of `decrypt`'s work; (*S, limbs of p).
+
+        The result is (m + bound) mod p = (L_p(c**(p-1) mod p^2)*h_p + bound) mod p. For any other m it is above
+        2*bound but for a chance of 2**-128: see `CrtModulus.one_factor_decides`, which has to hold for the bound, or
+        ParameterError is raised. Constant time.
+        """

@@ -199,6 +199,13 @@ class ReferenceBackend(ReferenceRing):
         a_q = self.mod_exp(self.reduce(a, crt.q_squared), ExponentArray.shared(crt.q - 1, crt.q.bit_length()))
         return self.decode(a_p, a_q, crt)
 
+    def decrypt_bounded(self, a: ResidueArray, crt: CrtModulus, bound: int) -> Limbs:
+        checks.check_bounded(self, a, crt, bound)
+        a_p = self.mod_exp(self.reduce(a, crt.p_squared), ExponentArray.shared(crt.p - 1, crt.p.bit_length()))
+        values = [((x - 1) // crt.p * crt.h_p + bound) % crt.p for x in a_p.data]
+        limbs = limbs_for_bits(crt.p.bit_length())
+        return limbs_from_ints(values, limbs).reshape(*a.shape, limbs)
+
     def _array(self, values: list[int], modulus: Modulus, shape: tuple[int, ...]) -> ResidueArray:
         return ResidueArray(self, modulus, shape, values)
 

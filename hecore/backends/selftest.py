@@ -132,6 +132,8 @@ def _square_results(backend: IntegerBackend, crt: CrtModulus) -> Iterator[tuple[
     yield "lift", backend.download(backend.lift(half_p, half_q, crt))
     yield "decode", backend.decode(power_p, power_q, crt)
     yield "decrypt", backend.decrypt(times, crt)
+    if crt.one_factor_decides(5):
+        yield "decrypt_bounded", backend.decrypt_bounded(times, crt, 5)
 
 
 def _ring_results(backend: RingBackend, basis: RnsBasis) -> Iterator[tuple[str, NDArray[Any]]]:

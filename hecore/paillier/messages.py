@@ -155,6 +155,18 @@ def from_messages(messages: Limbs, n: int, bound: int) -> tuple[Limbs, Flags, Fl
     return magnitudes, negative, negative | less_than(messages, bound + 1)
 
 
+def from_shifted(shifted: Limbs, bound: int) -> tuple[Limbs, Flags, Flags]:
+    """m + bound -> (magnitudes, negative, in_range) as `from_messages` gives them; above 2*bound is out of range."""
+    shape, keep = shifted.shape[:-1], limbs_for_bits(bound.bit_length())
+    if math.prod(shape) <= _FEW:
+        signed = [m - bound for m in ints_from_limbs(shifted)]
+        fine = np.array([m <= bound for m in signed], dtype=np.bool_).reshape(shape)
+        return *from_ints([m if m <= bound else 0 for m in signed], shape, keep), fine
+    wide = limbs_for_bits((2 * bound).bit_length())
+    difference, negative = signed_difference(shifted[..., :wide], limbs_from_ints([bound], wide)[0])
+    return difference[..., :keep], negative, less_than(shifted, 2 * bound + 1)
+
+
 def split_floats(values: NDArray[np.float64]) -> tuple[NDArray[np.uint64], Int64s, Flags]:
     """Finite floats -> (mantissa, exponent, negative): |x| = mantissa * 2**exponent, mantissa 0 or of 53 bits."""
     fraction, exponent = np.frexp(np.abs(values))

@@ -332,6 +332,28 @@ def decode_arrays(limbs, a_p, a_q, h_p, h_q, p_inverse, q_multiple, context_p, c
 
 
 @kernel
+def decode_bounded(limbs, a_p, h_p, bound, context_p, length, first, last, scratch):
+    """(m + bound) mod p from c^(p-1) mod p^2, m = L(a_p)*h_p mod p, for bound < p: a sum below 2p, compared once."""
+    base = scratch.ctypes.data
+    w, rows = work(base, length), rows_at(base, length)
+    x, t, m = slot(base, length, 0), slot(base, length, 1), slot(base, length, 2)
+    flat = np.empty(length * LANES, np.uint64)
+    c = context_p.ctypes.data
+    for g in range(first, last):
+        point_rows(rows, a_p.ctypes.data, a_p.shape[1], g * LANES, a_p.shape[0], a_p.ctypes.data)
+        gather(x, rows, a_p.shape[1])
+        log_quotient(m, x, h_p.ctypes.data, c, length, w, t)
+        for j in range(length):
+            store(m, j, add(load(m, j), load(bound.ctypes.data, j)))
+        normalise(m, m, length)
+        subtract_if_not_below(m, N(c), length)
+        copy(flat.ctypes.data, m, length)
+        for k in range(LANES):
+            if g * LANES + k < limbs.shape[0]:
+                digits_to_limbs(limbs, g * LANES + k, flat[k:], LANES, length)
+
+
+@kernel
 def logarithms(limbs, a, context, length, first, last, scratch):
     """u with a = 1 + u*n modulo n^2, as host limbs of n; whatever stands beside the 1 modulo n is not looked at."""
     base = scratch.ctypes.data

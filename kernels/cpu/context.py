@@ -174,6 +174,10 @@ class CrtContext:
         pairs = ((self.p.constants, self.q.constants), (self.weights_p, self.weights_q))
         return _in_halves(*pairs[0]), np.repeat(self.digits, LANES // 2, axis=1), _in_halves(*pairs[1])
 
+    def window_digits(self, half: int) -> Vectors:
+        """(windows, LANES): of p - 2 (half 0) or q - 2 in all lanes."""
+        return np.repeat(self.digits[:, half : half + 1], LANES, axis=1)
+
 
 def _in_halves(lower: Vectors, upper: Vectors) -> Vectors:
     out = empty_vectors(lower.size // LANES)

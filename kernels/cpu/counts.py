@@ -111,10 +111,15 @@ def encrypt_own(key_bits: int, window: int) -> int:
 
 
 def decrypt(key_bits: int) -> int:
-    """A group of one element a lane: two reductions, two exponentiations, the decoding."""
+    """A group of one element a lane: both halves, and CRT."""
     p = digits_for(key_bits // 2)
-    decode = 2 * (multiply_single(p) + multiply_plain(p)) + multiply_plain(p) + 2 * p**2
-    return 2 * (_combine(4, p) + fermat_power(p, key_bits // 2)) + decode
+    return 2 * decrypt_bounded(key_bits) + multiply_plain(p) + 2 * p**2
+
+
+def decrypt_bounded(key_bits: int) -> int:
+    """Likewise: a reduction to p^2, an exponentiation, L(a) and the product with h."""
+    p = digits_for(key_bits // 2)
+    return _combine(4, p) + fermat_power(p, key_bits // 2) + multiply_single(p) + multiply_plain(p)
 
 
 def pippenger(key_bits: int, terms: int, windows: int, window: int) -> int:

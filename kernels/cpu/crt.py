@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from hecore.arith.limbs import limbs_for_bits
 from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.kernels.cpu import batch, fermat
-from hecore.kernels.cpu.context import Context, CrtContext, context_for, empty_rows, reduce_constants
+from hecore.kernels.cpu.context import (
+    Context,
+    CrtContext,
+    broadcast,
+    context_for,
+    digits_of,
+    empty_rows,
+    reduce_constants,
+)
 from hecore.kernels.cpu.elements import SQUARE, digits_for
 from hecore.kernels.cpu.engine import Engine, Limbs, Rows
 from hecore.kernels.cpu.vector import IFMA, LANES
@@ -72,24 +81,40 @@ def _decode(engine: Engine, crt: CrtContext, a_p: Rows, a_q: Rows, limbs: int) -
 
 def decrypt(engine: Engine, context: CrtContext, crt: CrtModulus, rows: Rows) -> Limbs:
     """c mod p^2 to the p-1 and c mod q^2 to the q-1, then `decode`."""
-    if not all(can_reduce(context.n, target) for target in (context.p, context.q)):
-        pp, qq = context.p, context.q
-        values = engine.export_ints(context.n, rows)
-        halves = [engine.import_ints(target, [x % target.value for x in values]) for target in (pp, qq)]
-    else:
-        halves = [
-            _reduce(engine, context.n, target, constants, rows)
-            for target, constants in ((context.p, context.reduce_p), (context.q, context.reduce_q))
-        ]
+    halves = [
+        _reduce_or_divide(engine, context.n, target, constants, rows)
+        for target, constants in ((context.p, context.reduce_p), (context.q, context.reduce_q))
+    ]
     if IFMA:
         powers = _both_halves(engine, context, halves)
     else:
         shapes = ((context.p, context.weights_p), (context.q, context.weights_q))
         powers = [
-            _powers(engine, context, halves[h], np.ascontiguousarray(context.digits[:, h]), weights, one.constants)
+            _powers(engine, context, halves[h], context.window_digits(h), weights, one.constants)
             for h, (one, weights) in enumerate(shapes)
         ]
     return _decode(engine, context, powers[0], powers[1], crt.n.limbs)
+
+
+def decrypt_bounded(engine: Engine, context: CrtContext, crt: CrtModulus, rows: Rows, bound: int) -> Limbs:
+    """(m + bound) mod p from c mod p^2 to the p-1 alone."""
+    a = _reduce_or_divide(engine, context.n, context.p, context.reduce_p, rows)
+    powers = _powers(engine, context, a, context.window_digits(0), context.weights_p, context.p.constants)
+    shift = broadcast(digits_of(bound, context.p.length))
+    return _decode_bounded(engine, context, powers, shift, limbs_for_bits(crt.p.bit_length()))
+
+
+def _decode_bounded(engine: Engine, crt: CrtContext, a_p: Rows, shift: Rows, limbs: int) -> Limbs:
+    out, length = np.empty((len(a_p), limbs), dtype=np.uint64), crt.p.length
+    engine._run(batch.decode_bounded, len(out), length, out, a_p, crt.h_p, shift, crt.p.constants, length)
+    return out
+
+
+def _reduce_or_divide(engine: Engine, source: Context, target: Context, constants: Rows, rows: Rows) -> Rows:
+    """`_reduce` where it serves, else through host integers."""
+    if can_reduce(source, target):
+        return _reduce(engine, source, target, constants, rows)
+    return engine.import_ints(target, [x % target.value for x in engine.export_ints(source, rows)])
 
 
 def _powers(engine: Engine, context: CrtContext, rows: Rows, index: Rows, weights: Rows, constants: Rows) -> Rows:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 from dataclasses import FrozenInstanceError
+from fractions import Fraction
 
 import pytest
 
@@ -66,6 +67,20 @@ def test_crt_constants_are_what_they_say(p: int, q: int) -> None:
     for h, prime in ((crt.h_p, p), (crt.h_q, q)):
         power = pow(1 + n, prime - 1, prime * prime)
         assert h * ((power - 1) // prime) % prime == 1
+
+
+@pytest.mark.parametrize(("p", "largest"), [(2**521 - 1, 2**392 - 1), (2**160 + 7, 2**31 - 1), (2**130 + 1, 1)])
+def test_how_much_one_factor_decides(p: int, largest: int) -> None:
+    crt = CrtModulus(p, 2**127 - 1)
+    assert crt.one_factor_decides(0)
+    assert crt.one_factor_decides(largest)
+    assert not crt.one_factor_decides(largest + 1)
+    assert not crt.one_factor_decides(-1)
+    assert Fraction(2 * largest + 1, p) < Fraction(1, 2**128) <= Fraction(2 * largest + 3, p)
+
+
+def test_a_short_factor_decides_nothing() -> None:
+    assert not CrtModulus(2**127 - 1, 2**521 - 1).one_factor_decides(0)
 
 
 @pytest.mark.parametrize(("p", "q"), [(7, 7), (15, 21), (P, P * 3)])

@@ -199,6 +199,12 @@ def crt(request: pytest.FixtureRequest) -> CrtModulus:
     return crt_of(request.param)
 
 
+@pytest.fixture
+def long_crt() -> CrtModulus:
+    """Factors long enough for one alone to decide small plaintexts."""
+    return crt_of(512)
+
+
 @pytest.fixture(params=[62, 512])
 def some_crt(request: pytest.FixtureRequest) -> CrtModulus:
     return crt_of(request.param)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hecore.arith.integers import powmod
-from hecore.arith.limbs import limbs_from_ints
+from hecore.arith.limbs import less_than, limbs_from_ints
 from hecore.arith.modulus import CrtModulus, Modulus
 from hecore.backends.protocol import ExponentArray
 from hecore.backends.reference import ReferenceBackend
@@ -196,6 +196,55 @@ def test_decrypt_is_its_parts_in_one_call(lab: Lab, crt: CrtModulus) -> None:
     a_p = backend.mod_exp(backend.reduce(a, p2), ExponentArray.shared(crt.p - 1, crt.p.bit_length()))
     a_q = backend.mod_exp(backend.reduce(a, q2), ExponentArray.shared(crt.q - 1, crt.q.bit_length()))
     assert np.array_equal(backend.decode(a_p, a_q, crt), backend.decrypt(a, crt))
+
+
+def largest_bound(crt: CrtModulus) -> int:
+    """That one factor decides; -1 where there is none."""
+    return ((-(-crt.p >> 128)) - 2) // 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9, 33])
+def test_decrypt_bounded(lab: Lab, crt: CrtModulus, count: int) -> None:
+    largest, n = largest_bound(crt), crt.n.value
+    with pytest.raises(ParameterError, match="redundancy"):
+        lab.backend.decrypt_bounded(lab.up([1], crt.n_squared), crt, largest + 1)
+    for bound in {0, 1, largest // 3, largest} if largest >= 1 else ():
+        special = [0, bound, -bound, 1 - bound, bound - 1, min(1, bound), bound + 1, -bound - 1]
+        special += [n // 2, -(n // 2), crt.p - bound - 1, crt.p + bound + 1, crt.q]
+        messages = [*special, *messages_of(lab, crt, 33)][:count]
+        residues = lab.up(ciphertexts(lab, crt, [m % n for m in messages]), crt.n_squared)
+        result = lab.backend.decrypt_bounded(residues, crt, bound)
+        assert result.shape == (count, Modulus(crt.p).limbs)
+        lab.same_ints(result, [(m + bound) % crt.p for m in messages])
+        for message, shifted in zip(special, result, strict=False):  # none of these is near a multiple of p
+            assert bool(less_than(shifted, 2 * bound + 1)) == (abs(message) <= bound)
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 7, 8, 16, 17, 200])
+def test_decrypt_bounded_of_batches_that_fill_groups_or_do_not(lab: Lab, long_crt: CrtModulus, count: int) -> None:
+    messages = [(-1) ** i * i**3 for i in range(count)]
+    residues = lab.up(ciphertexts(lab, long_crt, [m % long_crt.n.value for m in messages]), long_crt.n_squared)
+    lab.same_ints(lab.backend.decrypt_bounded(residues, long_crt, 1 << 40), [m + (1 << 40) for m in messages])
+
+
+@pytest.mark.parametrize("shape", [(), (0, 2), (2, 3)])
+def test_decrypt_bounded_keeps_the_shape(lab: Lab, long_crt: CrtModulus, shape: tuple[int, ...]) -> None:
+    messages = list(range(int(np.prod(shape, dtype=np.int64))))
+    residues = lab.up(ciphertexts(lab, long_crt, messages), long_crt.n_squared, shape)
+    result = lab.backend.decrypt_bounded(residues, long_crt, 5)
+    assert result.shape == (*shape, Modulus(long_crt.p).limbs)
+    lab.same_ints(result, [m + 5 for m in messages])
+
+
+def test_decrypt_bounded_refuses_bad_operands(lab: Lab, long_crt: CrtModulus) -> None:
+    bounded, n2 = lab.backend.decrypt_bounded, long_crt.n_squared
+    for bound in (-1, largest_bound(long_crt) + 1, long_crt.p, long_crt.n.value):
+        with pytest.raises(ParameterError, match="redundancy"):
+            bounded(lab.up([1], n2), long_crt, bound)
+    with pytest.raises(ParameterError):
+        bounded(lab.up([1], long_crt.p_squared), long_crt, 1)
+    with pytest.raises(BackendMismatchError):
+        bounded(ReferenceBackend().upload(limbs_from_ints([1], n2.limbs), n2), long_crt, 1)
 
 
 def test_a_sum_and_a_difference_decrypt(lab: Lab, some_crt: CrtModulus) -> None:

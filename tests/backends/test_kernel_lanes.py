@@ -10,7 +10,7 @@ from hecore.arith.integers import powmod
 from hecore.arith.limbs import limbs_from_ints
 from hecore.arith.modulus import Modulus
 from hecore.backends.device import DeviceFacts
-from hecore.backends.kernel_counts import ResidueCounts, decryption, encryption
+from hecore.backends.kernel_counts import ResidueCounts, decryption, decryption_bounded, encryption
 from hecore.backends.kernel_shapes import SPARE_BITS, Geometry, candidates, geometries
 from hecore.backends.protocol import ExponentArray
 from tests.backends.conftest import Lab, crt_of, fixed
@@ -125,3 +125,7 @@ def test_counts_of_encryption_and_decryption(backend: HostBackend, n_bits: int) 
     c = backend.encode(messages, crt.n_squared)
     backend.decrypt(c, crt)  # whatever is made once
     assert spent(backend, "", lambda: backend.decrypt(c, crt)) == decryption(crt, backend._shapes)
+    if crt.one_factor_decides(9):
+        backend.decrypt_bounded(c, crt, 9)
+        found = spent(backend, "", lambda: backend.decrypt_bounded(c, crt, 9))
+        assert found == decryption_bounded(crt, backend._shapes) < 0.51 * decryption(crt, backend._shapes)

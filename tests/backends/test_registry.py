@@ -315,6 +315,7 @@ OPERATIONS = [
     "encode",
     "decode",
     "decrypt",
+    "decrypt_bounded",
 ]
 RING_OPERATIONS = sorted(name for name in vars(RingBackend) if not name.startswith("_") and name != "name")
 

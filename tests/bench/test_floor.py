@@ -39,7 +39,12 @@ def test_encryption_by_hand() -> None:
 
 @pytest.mark.parametrize("key_bits", [1024, 2048, 3072, 4096])
 def test_saved_arithmetic_is_counted_as_saved(key_bits: int) -> None:
-    for work in (floor.encrypt(key_bits), floor.encrypt_own(key_bits), floor.decrypt(key_bits)):
+    for work in (
+        floor.encrypt(key_bits),
+        floor.encrypt_own(key_bits),
+        floor.decrypt(key_bits),
+        floor.decrypt_full(key_bits),
+    ):
         assert 1.2 < work.schoolbook / work.executed < 2.8
     assert floor.plain_mul(key_bits).executed < floor.plain_mul(key_bits).schoolbook
 

@@ -56,11 +56,10 @@ def test_an_undetected_control_fails_the_session() -> None:
 
 
 def test_every_secret_operation_is_examined() -> None:
-    findings = dudect.session("reference", 128, 8)
-    names = " ".join(f.kernel for f in findings)
-    assert all(
-        word in names for word in ("control", "mod_exp", "fixed_base_exp", "mod_mul", "encode", "decrypt", "multi_exp")
-    )
+    findings = dudect.session("reference", 512, 8)
+    names = [f.kernel.partition(",")[0] for f in findings]
+    assert {"mod_exp", "fixed_base_exp", "mod_mul", "encode", "decrypt", "decrypt_bounded", "multi_exp"} <= set(names)
+    assert any(name.startswith("control") for name in names)
     assert all(f.samples == 8 for f in findings)
 
 

@@ -71,6 +71,7 @@ SECRET = {
     "batch.reduce_arrays",
     "batch.lift_arrays",
     "batch.decode_arrays",
+    "batch.decode_bounded",
     "batch.logarithms",
     "fermat.fermat_powers",
     "multiexp.straus",
@@ -139,6 +140,8 @@ def exercise() -> None:
     backend.encode(limbs_from_ints([1, 2, 3], crt.n.limbs), modulus, a)
     backend.lift(backend.reduce(a, crt.p_squared), backend.reduce(a, crt.q_squared), crt)
     backend.decrypt(a, crt)
+    long = CrtModulus(2**521 - 1, 2**89 - 1)
+    backend.decrypt_bounded(backend.upload(limbs_from_ints([3], long.n_squared.limbs), long.n_squared), long, 5)
     large = Modulus.square((1 << 2047) + 1)
     few = backend.upload(limbs_from_ints([3], large.limbs), large)
     backend.mod_mul(few, few)

@@ -24,7 +24,13 @@ from hecore.backends.cpu import CpuBackend  # noqa: E402
 from hecore.backends.reference import ReferenceBackend  # noqa: E402
 from hecore.kernels.cpu import crt as crt_kernels  # noqa: E402
 from hecore.kernels.cpu import elements, multi  # noqa: E402
-from hecore.kernels.cpu.context import context_for, empty_vectors, make_crt_context  # noqa: E402
+from hecore.kernels.cpu.context import (  # noqa: E402
+    broadcast,
+    context_for,
+    digits_of,
+    empty_vectors,
+    make_crt_context,
+)
 from hecore.kernels.cpu.engine import Engine  # noqa: E402
 from hecore.kernels.cpu.vector import LANES, peek  # noqa: E402
 
@@ -141,6 +147,9 @@ def decrypt(marks: Marks, engine: Engine, crt: CrtModulus, messages: list[int]) 
     ]
     found = crt_kernels._decode(engine, keys, powers[0], powers[1], crt.n.limbs)
     assert ints_from_limbs(marks.reveal(found)) == messages
+    shift = broadcast(digits_of(5, keys.p.length))
+    found = crt_kernels._decode_bounded(engine, keys, powers[0], shift, crt.n.limbs)
+    assert ints_from_limbs(marks.reveal(found)) == [(m + 5) % crt.p for m in messages]
 
 
 def ring(marks: Marks, backend: Backend) -> list[NDArray[Any]]:

@@ -87,6 +87,20 @@ def test_messages_and_back(data: st.DataObject) -> None:
 
 
 @fast
+@given(st.data(), st.sampled_from([3, 17]))
+def test_what_was_shifted_by_its_bound(data: st.DataObject, count: int) -> None:
+    bound = data.draw(st.sampled_from([0, 1, 5, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 1 << 64, 1 << 200]))
+    inside = st.one_of(st.sampled_from([0, bound, -bound, min(1, bound), -min(1, bound)]), st.integers(-bound, bound))
+    values = data.draw(st.lists(inside, min_size=count, max_size=count))
+    magnitudes, negative, in_range = messages.from_shifted(limbs([v + bound for v in values]), bound)
+    assert in_range.all()
+    assert magnitudes.shape == (count, limbs_for_bits(bound.bit_length()))
+    assert messages.to_ints(magnitudes, negative) == values
+    outside = data.draw(st.lists(st.integers(bound + 1, (1 << BITS) - 1 - bound), min_size=count, max_size=count))
+    assert not messages.from_shifted(limbs([v + bound for v in outside]), bound)[2].any()
+
+
+@fast
 @given(integers, st.integers(0, (1 << BITS) - 1))
 def test_fits(values: list[int], bound: int) -> None:
     assert messages.fits(limbs(values), bound).tolist() == [v <= bound for v in values]

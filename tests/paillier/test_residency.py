@@ -94,6 +94,9 @@ def test_encryption_and_decryption_stay_there_too(insecure_keys: Keys, calls: Co
         assert calls["encode"] == calls["collect"] == 1
     calls.clear()
     secret_key.decrypt(x)
+    assert calls == {"decrypt_bounded": 1}
+    calls.clear()
+    secret_key.decrypt(EncryptedArray.from_residues(public_key, x.residues, x.encoding))  # no bound: both factors
     assert calls == {"decrypt": 1}
     with ObfuscatorPool(public_key, 40) as pool:
         pool.wait_until_full()
