@@ -11,6 +11,7 @@ s = t^-1 mod n, again a single, though not t's inverse modulo n^2: t*s = 1 + v*n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -308,17 +309,16 @@ def _round(
 
     engine.workers.run(slices * groups, task)
     by_slice = sums.reshape(slices, groups * LANES, -1)[:, :jobs].transpose(1, 0, 2)
-    per_window = engine.product(context, by_slice).reshape(m, windows, -1)
-    out = np.ascontiguousarray(per_window[:, windows - 1])
-    for w in range(windows - 2, -1, -1):
-        for _ in range(window):
-            out = engine.multiply(context, out, out)
-        out = engine.multiply(context, out, np.ascontiguousarray(per_window[:, w]))
+    per_window = np.ascontiguousarray(engine.product(context, by_slice)).reshape(m, windows, -1)
+    out, shape = empty_rows(m, context.row_words), (context.constants, context.length, context.kind)
+    engine._run(multiexp.join_windows, m, context.length, out, per_window, window, *shape)
     if unit:
         assert bases.u is not None
         assert bases.v is not None
-        logs = _dot(engine, flat.reshape(m, k, -1), bits, negative, bases.u)
-        logs = [x - y for x, y in zip(logs, _dot(engine, owed.reshape(m, k, -1), bits + 1, None, bases.v), strict=True)]
+        ours, debts = _pieces(flat.reshape(m, k, -1), bits), _pieces(owed.reshape(m, k, -1), bits + 1)
+        ours *= 1.0 - 2.0 * negative
+        debts *= -1.0
+        logs = _dot(engine, [(ours, bases.u), (debts, bases.v)])
         n = context.root
         out = engine.encode(context, limbs_from_ints([x % n for x in logs], bases.u.shape[1]), out)
     return out
@@ -327,31 +327,36 @@ def _round(
 DOT_TERMS = 1 << 21  # 2^21 products of 16-bit pieces stay below 2^53
 
 
-def _dot(engine: Engine, weights: Limbs, bits: int, negative: Signs | None, values: Limbs) -> list[int]:
-    """sum_j ±weights[i, j] * values[j] as integers, weights below 2^bits.
+def _pieces(weights: Limbs, bits: int) -> Floats:
+    """(m, k, limbs) below 2^bits -> (pieces, m, k): 16 bits each, least significant first."""
+    words = np.ascontiguousarray(weights).view(np.uint16)[..., : -(-bits // 16)]
+    return np.ascontiguousarray(np.moveaxis(words, -1, 0), dtype=np.float64)
 
-    Products of 16-bit pieces are summed in float64, exactly.
+
+def _dot(engine: Engine, terms: Sequence[tuple[Floats, Limbs]]) -> list[int]:
+    """sum of weights[i, j] * values[j] over j and all (pieces of signed weights, values), as integers.
+
+    Values have the same limbs in every term. Products of 16-bit pieces are summed in float64, exactly, and the sums in
+    columns 16 bits apart: less than 2^32 * len(terms) * pieces * step, and so below 2^62.
     """
-    m, k, _ = weights.shape
+    pieces, m, k = max(weights.shape for weights, _ in terms)
+    width, step = 4 * terms[0][1].shape[1], min(DOT_TERMS, (1 << 30) // (len(terms) * pieces))
     totals = [0] * m
-    for start in range(0, k, DOT_TERMS):
-        cut = slice(start, start + DOT_TERMS)
-        right = np.ascontiguousarray(values[cut]).view(np.uint16).astype(np.float64)
-        pieces = np.ascontiguousarray(weights[:, cut]).view(np.uint16)
-        for s in range(-(-bits // 16)):
-            left = pieces[:, :, s].astype(np.float64)
-            if negative is not None:
-                left = np.where(negative[:, cut], -left, left)
-            columns = np.zeros((m, right.shape[1]))
+    for start in range(0, k, step):
+        cut = slice(start, start + step)
+        columns = np.zeros((m, width + pieces - 1), dtype=np.int64)
+        for weights, values in terms:
+            left = np.ascontiguousarray(weights[..., cut]).reshape(len(weights) * m, -1)
+            right = np.ascontiguousarray(values[cut]).view(np.uint16).astype(np.float64)
+            sums = np.zeros((len(left), width))
 
-            def task(
-                first: int, last: int, columns: Floats = columns, left: Floats = left, right: Floats = right
-            ) -> None:
-                multiexp.add_products(columns[first:last], left[first:last], right)
+            def task(first: int, last: int, sums: Floats = sums, left: Floats = left, right: Floats = right) -> None:
+                multiexp.add_products(sums[first:last], left[first:last], right)
 
-            engine.workers.run(m, task)
-            for i, value in enumerate(_carry(columns.astype(np.int64))):
-                totals[i] += value << (16 * s)
+            engine.workers.run(len(left), task)
+            for piece, part in enumerate(sums.reshape(-1, m, width)):
+                columns[:, piece : piece + width] += part.astype(np.int64)
+        totals = [x + y for x, y in zip(totals, _carry(columns), strict=True)]
     return totals
 
 

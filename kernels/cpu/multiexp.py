@@ -93,6 +93,28 @@ def pippenger(out, bases, digits, starts, buckets, bucket_count, context, length
 
 
 @kernel
+def join_windows(out, parts, bits, context, length, kind, first, last, scratch):
+    """out[i] = prod_w parts[i, w] ** 2**(bits*w) by Horner's rule, for parts (m, windows, words) as elements."""
+    base = scratch.ctypes.data
+    c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
+    x, y = slot(base, length, 0), slot(base, length, 1)
+    count, windows, words = parts.shape
+    for g in range(first, last):
+        for window in range(windows - 1, -1, -1):
+            here = parts.ctypes.data + 8 * window * words
+            point_rows(rows, here, windows * words, g * LANES, count, here)
+            gather(y, rows, words)
+            if window == windows - 1:
+                copy(x, y, words)
+                continue
+            for _ in range(bits):
+                square_element(x, x, c, length, kind, w)
+            multiply_element(x, x, y, c, length, kind, w)
+        point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, length, 7))
+        scatter(x, rows, out.shape[1])
+
+
+@kernel
 def bucket_products(buckets, a, segments, bucket_count, context, length, kind, first, last, scratch):
     """Segmented product: lane k of the one group multiplies rows k, k+LANES, ... of `a` into its own buckets.
 

@@ -76,6 +76,7 @@ SECRET = {
     "fermat.fermat_powers",
     "multiexp.straus",
     "multiexp.add_products",
+    "multiexp.join_windows",
     "ntt_rows.transform_rows",
     "power.exponentiate",
     "power.fixed_base",

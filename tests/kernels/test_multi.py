@@ -124,12 +124,17 @@ def test_a_cut_of_terms_is_exact_in_a_double() -> None:
 def check_dot(weights: list[list[int]], values: list[int], bits: int) -> None:
     m, k = len(weights), len(values)
     packed = limbs_from_ints([abs(x) for row in weights for x in row], limbs_for_bits(bits)).reshape(m, k, -1)
-    negative = np.array([[x < 0 for x in row] for row in weights])
+    pieces = multi._pieces(packed, bits)
+    assert pieces.shape == (-(-bits // 16), m, k)
+    pieces *= np.array([[-1.0 if x < 0 else 1.0 for x in row] for row in weights])
     other = limbs_from_ints(values, limbs_for_bits(max(value.bit_length() for value in values)))
     expected = [sum(x * y for x, y in zip(row, values, strict=True)) for row in weights]
-    assert multi._dot(Engine(2), packed, bits, negative, other) == expected
-    if not negative.any():
-        assert multi._dot(Engine(2), packed, bits, None, other) == expected
+    assert multi._dot(Engine(2), [(pieces, other)]) == expected
+    ones = limbs_from_ints([1] * (m * k), limbs_for_bits(bits + 1)).reshape(m, k, -1)
+    wider = multi._pieces(ones, bits + 1)
+    both = [x - sum(values) for x in expected]
+    assert multi._dot(Engine(2), [(pieces, other), (-wider, other)]) == both
+    assert multi._dot(Engine(1), [(-wider, other), (pieces, other)]) == both
 
 
 @pytest.mark.parametrize("terms", [1, 3, 1 << 21])
