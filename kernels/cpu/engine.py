@@ -27,7 +27,7 @@ Limbs = NDArray[np.uint64]
 DEFAULT_TABLE_BYTES = 96 << 20
 # A wider window saves products and costs table reads: with permutes a 256-entry read is about a seventh of a product
 # at 2048 bits; the portable scan of 64 entries about a quarter.
-TABLE_WINDOWS = range(8, 3, -1) if IFMA else range(6, 3, -1)
+TABLE_WINDOWS = range(9, 3, -1) if IFMA else range(6, 3, -1)
 
 
 _scratch_size = cache(batch.scratch_size)

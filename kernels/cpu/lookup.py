@@ -108,11 +108,12 @@ def make_read(entries: int, groups: int) -> Any:
 
 
 def make_read_bytes(entries: int, groups: int, *, added: bool = False) -> Any:
-    """read(destination, step, table, digits, index) as above, of a table of bytes; 128 entries or 256.
+    """read(destination, step, table, digits, index) as above, of a table of bytes; 128, 256 or 512 entries.
 
     What was read takes the place of the destination's digits or is `added` to them.
     """
     blocks = entries // (2 * _BYTES)
+    levels = range(blocks.bit_length() - 1)
     parts = range(-(-groups // _TOGETHER))
 
     def unpack(b: ir.IRBuilder, x: Any, y: Any, width: int, high: bool) -> Any:
@@ -124,11 +125,12 @@ def make_read_bytes(entries: int, groups: int, *, added: bool = False) -> Any:
         pick = ir.Constant(ir.VectorType(I32, count), order)
         return b.shuffle_vector(b.bitcast(x, kind), b.bitcast(y, kind), pick)
 
-    def emit_index(b: ir.IRBuilder, index: Any, first: int) -> Any:
-        """The indices of _TOGETHER groups as bytes, in the order that unpacking undoes: in each 128 bits, those of the
-        two lanes that lie there of the first group, then of the second, ...
+    def emit_index(b: ir.IRBuilder, index: Any, first: int, shift: int) -> Any:
+        """A byte of each index of _TOGETHER groups, from bit `shift` on, in the order that unpacking undoes: in each 128
+        bits, those of the two lanes that lie there of the first group, then of the second, ...
         """
         given = [emit_load(b, index, g) if g < groups else constant(0) for g in range(first, first + _TOGETHER)]
+        given = [b.and_(b.lshr(i, constant(shift)), constant(255)) for i in given]
         total, half = constant(0), _TOGETHER // 2
         for place in range(half):
             even, odd = (
@@ -141,18 +143,24 @@ def make_read_bytes(entries: int, groups: int, *, added: bool = False) -> Any:
         targets = [b.add(destination, b.mul(step, i64(g))) for g in range(groups)]
         kind = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR, _VECTOR])
         permute = cgutils.get_or_insert_function(b.module, kind, _PERMUTE_BYTES)
-        zero, top = (ir.Constant(_VECTOR, [value] * _BYTES) for value in (0, 2 * _BYTES))
-        indices = [emit_index(b, index, _TOGETHER * part) for part in parts]
-        upper = [b.icmp_unsigned("!=", b.and_(i, top), zero) for i in indices]
+        zero = ir.Constant(_VECTOR, [0] * _BYTES)
+        indices = [emit_index(b, index, _TOGETHER * part, 0) for part in parts]
+        upper = [emit_index(b, index, _TOGETHER * part, 7) for part in parts]
+        masks = [
+            [b.icmp_unsigned("!=", b.and_(u, ir.Constant(_VECTOR, [1 << level] * _BYTES)), zero) for level in levels]
+            for u in upper
+        ]
         with loop(b, i64(0), digits, 1) as d:
             row = b.add(table, b.mul(d, i64(DIGIT_BYTES * entries)))
             planes: list[list[Any]] = [[] for _ in parts]
             for plane in range(DIGIT_BYTES):
                 at = 2 * blocks * plane
                 entry = [b.bitcast(emit_load(b, row, at + i), _VECTOR) for i in range(2 * blocks)]
-                for i, mask, picked in zip(indices, upper, planes, strict=True):
+                for i, by_level, picked in zip(indices, masks, planes, strict=True):
                     found = [b.call(permute, [entry[2 * k], i, entry[2 * k + 1]]) for k in range(blocks)]
-                    picked.append(found[0] if blocks == 1 else b.select(mask, found[1], found[0]))
+                    for mask in by_level:
+                        found = [b.select(mask, odd, even) for even, odd in zip(found[::2], found[1::2], strict=True)]
+                    picked.append(found[0])
             for g, target in enumerate(targets):
                 merged = [*planes[g // _TOGETHER], *[zero] * (8 - DIGIT_BYTES)]
                 for width, bit in ((8, 4), (16, 2), (32, 1)):  # of the group's number: which half of the 128 bits
@@ -173,13 +181,13 @@ def row_bytes(entries):
 if IFMA:
     _one16, _one32, _one64 = (make_read(1 << bits, 1) for bits in range(4, 7))
     _four16, _four32, _four64 = (make_read(1 << bits, FEW) for bits in range(4, 7))
-    _bytes128, _bytes256 = (make_read_bytes(1 << bits, 1) for bits in (7, 8))
-    _all128, _all256 = (make_read_bytes(1 << bits, GROUPS) for bits in (7, 8))
-    _added128, _added256 = (make_read_bytes(1 << bits, GROUPS, added=True) for bits in (7, 8))
+    _bytes128, _bytes256, _bytes512 = (make_read_bytes(1 << bits, 1) for bits in (7, 8, 9))
+    _all128, _all256, _all512 = (make_read_bytes(1 << bits, GROUPS) for bits in (7, 8, 9))
+    _added128, _added256, _added512 = (make_read_bytes(1 << bits, GROUPS, added=True) for bits in (7, 8, 9))
 
     @shared(5)
     def read_table(destination, table, entries, digits, index):
-        """Per lane, entry `index` of a digit-major table (digits, entries): 16, 32 or 64, or bytes of 128 or 256."""
+        """Per lane, entry `index` of a digit-major table (digits, entries): 16, 32 or 64, or bytes of 128, 256 or 512."""
         if entries == 16:
             _one16(destination, 0, table, digits, index)
         elif entries == 32:
@@ -188,8 +196,10 @@ if IFMA:
             _one64(destination, 0, table, digits, index)
         elif entries == 128:
             _bytes128(destination, 0, table, digits, index)
-        else:
+        elif entries == 256:
             _bytes256(destination, 0, table, digits, index)
+        else:
+            _bytes512(destination, 0, table, digits, index)
 
     @shared(6)
     def read_table_four(destination, step, table, entries, digits, index):
@@ -203,19 +213,23 @@ if IFMA:
 
     @shared(6)
     def read_table_bytes(destination, step, table, entries, digits, index):
-        """`read_table` for GROUPS lane groups likewise, of bytes of 128 or 256 entries."""
+        """`read_table` for GROUPS lane groups likewise, of bytes of 128, 256 or 512 entries."""
         if entries == 128:
             _all128(destination, step, table, digits, index)
-        else:
+        elif entries == 256:
             _all256(destination, step, table, digits, index)
+        else:
+            _all512(destination, step, table, digits, index)
 
     @shared(6)
     def add_table_bytes(destination, step, table, entries, digits, index):
         """`read_table_bytes`, but what was read is added to the destinations' digits."""
         if entries == 128:
             _added128(destination, step, table, digits, index)
-        else:
+        elif entries == 256:
             _added256(destination, step, table, digits, index)
+        else:
+            _added512(destination, step, table, digits, index)
 
 else:
 
