@@ -4,8 +4,9 @@
 - Public key without h (an imported modulus of unknown shape): r**n for a uniform unit r (Paillier 1999, scheme 1).
 - One's own key: the same distributions by CRT, modulo p^2 and q^2, with full-length exponents.
 
-Every exponent and unit comes from the operating system at the moment of use. Nothing random is kept, so there is
-nothing to drop in a forked child; tables hold powers of one base and no randomness.
+Every exponent and unit comes from the operating system at the moment of use, or many from a stream under a key that it
+gave for them alone (`arith.random`). Nothing random is kept, so there is nothing to drop in a forked child; tables hold
+powers of one base and no randomness.
 """
 
 from __future__ import annotations

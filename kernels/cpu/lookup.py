@@ -126,8 +126,8 @@ def make_read_bytes(entries: int, groups: int, *, added: bool = False) -> Any:
         return b.shuffle_vector(b.bitcast(x, kind), b.bitcast(y, kind), pick)
 
     def emit_index(b: ir.IRBuilder, index: Any, first: int, shift: int) -> Any:
-        """A byte of each index of _TOGETHER groups, from bit `shift` on, in the order that unpacking undoes: in each 128
-        bits, those of the two lanes that lie there of the first group, then of the second, ...
+        """A byte of each index of _TOGETHER groups, from bit `shift` on, in the order that unpacking undoes: in each
+        128 bits, those of the two lanes that lie there of the first group, then of the second, ...
         """
         given = [emit_load(b, index, g) if g < groups else constant(0) for g in range(first, first + _TOGETHER)]
         given = [b.and_(b.lshr(i, constant(shift)), constant(255)) for i in given]
@@ -187,7 +187,7 @@ if IFMA:
 
     @shared(5)
     def read_table(destination, table, entries, digits, index):
-        """Per lane, entry `index` of a digit-major table (digits, entries): 16, 32 or 64, or bytes of 128, 256 or 512."""
+        """Per lane, entry `index` of a digit-major table (digits, entries): 16 to 64 words, or 128 to 512 as bytes."""
         if entries == 16:
             _one16(destination, 0, table, digits, index)
         elif entries == 32:

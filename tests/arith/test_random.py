@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from hecore.arith.limbs import ints_from_limbs, limbs_for_bits
 from hecore.arith.random import random_below, random_limbs
@@ -26,12 +27,37 @@ def test_no_values_are_no_values() -> None:
     assert random_limbs(0, 130).shape == (0, 3)
 
 
-def test_draws_are_writable_and_never_repeat() -> None:
-    draws = [value for _ in range(50) for value in ints_from_limbs(random_limbs(4, 128))]
-    assert len(set(draws)) == 200  # chance of a false alarm below 2**-113
-    limbs = random_limbs(1, 64)
+@pytest.mark.parametrize("count", [4, 1000])  # from the system, and from a stream
+def test_draws_are_writable_and_never_repeat(count: int) -> None:
+    draws = [value for _ in range(50) for value in ints_from_limbs(random_limbs(count, 128))]
+    assert len(set(draws)) == 50 * count  # chance of a false alarm below 2**-96
+    limbs = random_limbs(count, 64)
     limbs[:] = 0
     assert not limbs.any()
+
+
+@pytest.mark.parametrize(("nbytes", "drawn"), [(4088, 4088), (4096, 32), (1 << 21, 32)])
+def test_much_is_expanded_from_a_fresh_key_of_the_system(
+    nbytes: int, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call asks for its own key, and the stream is AES-256-CTR under it."""
+    asked: list[int] = []
+    known = iter(bytes([i]) * drawn for i in (1, 2))
+
+    def urandom(size: int) -> bytes:
+        asked.append(size)
+        return next(known)
+
+    monkeypatch.setattr(os, "urandom", urandom)
+    first, second = (random_limbs(nbytes // 8, 64) for _ in range(2))
+    assert asked == [drawn, drawn]
+    for number, limbs in ((1, first), (2, second)):
+        key = bytes([number]) * drawn
+        if drawn == nbytes:
+            assert limbs.tobytes() == key
+        else:
+            cipher = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
+            assert limbs.tobytes() == cipher.update(bytes(nbytes))
 
 
 def test_ones_and_zeros_balance() -> None:
@@ -44,17 +70,19 @@ def test_random_below_is_in_range_and_reaches_every_value() -> None:
     assert random_below(1) == 0
 
 
-def test_a_forked_child_draws_its_own() -> None:
+@pytest.mark.parametrize("count", [1, 200])
+def test_a_forked_child_draws_its_own(count: int) -> None:
+    random_limbs(count, 256)  # whatever could be kept is there
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.write(writing, random_limbs(1, 256).tobytes())
+            os.write(writing, random_limbs(count, 256).tobytes())
         finally:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         childs = pipe.read()
     os.waitpid(child, 0)
-    assert len(childs) == 32
-    assert childs != random_limbs(1, 256).tobytes()
+    assert len(childs) == 32 * count
+    assert childs != random_limbs(count, 256).tobytes()
