@@ -20,6 +20,7 @@ from hecore.kernels.cpu.elements import (
     canonical,
     copy,
     gather,
+    join,
     multiply_element,
     multiply_one_plus,
     multiply_plain,
@@ -38,9 +39,22 @@ from hecore.kernels.cpu.elements import (
 )
 from hecore.kernels.cpu.karatsuba import SUMS_MORE
 from hecore.kernels.cpu.multiplications import WORK_LENGTHS, product
-from hecore.kernels.cpu.vector import DIGIT_MASK, LANES, add, borrow, load, low_digit, poke, splat, store, sub
-
-_MASK = np.uint64(DIGIT_MASK)
+from hecore.kernels.cpu.vector import (
+    LANES,
+    add,
+    and_,
+    borrow,
+    load,
+    low_digit,
+    peek,
+    poke,
+    shift_left,
+    shift_right,
+    splat,
+    store,
+    sub,
+    xor,
+)
 
 
 def row_words(length: int, kind: int) -> int:
@@ -78,18 +92,35 @@ def work(base, length):
 
 
 @inner
-def limbs_to_digits(destination, limbs, element, lane, digits):
-    """Row `element` of host limbs -> `digits` 52-bit digits in one lane; reads past the last limb are zero."""
-    count = limbs.shape[1]
-    for i in range(digits):
-        bit = 52 * i
-        at, shift = bit >> 6, np.uint64(bit & 63)
-        value = np.uint64(0)
-        if at < count:
-            value = limbs[element, at] >> shift
-            if shift > np.uint64(12) and at + 1 < count:
-                value |= limbs[element, at + 1] << (np.uint64(64) - shift)
-        poke(destination + i * V + 8 * lane, value & _MASK)
+def gather_limbs(destination, rows, words):
+    """`gather` for rows of any length: nothing behind a row's last word is read."""
+    whole = words // LANES * LANES
+    gather(destination, rows, whole)
+    for j in range(whole, words):
+        for k in range(LANES):
+            poke(destination + j * V + 8 * k, peek(np.intp(peek(rows + 8 * k)) + 8 * j))
+
+
+@inner
+def bit_fields(destination, step, limbs, words, width, count):
+    """`count` fields of `width` <= 52 bits of `words` vectors of limbs, `step` bytes apart; zero past the last limb."""
+    mask = splat(np.uint64((1 << width) - 1))
+    for i in range(count):
+        at, shift = i * width >> 6, i * width & 63
+        value = splat(np.uint64(0))
+        if at < words:
+            value = shift_right(load(limbs, at), splat(np.uint64(shift)))
+            if shift + width > 64 and at + 1 < words:
+                value = xor(value, shift_left(load(limbs, at + 1), splat(np.uint64(64 - shift))))
+        store(destination + i * step, 0, and_(value, mask))
+
+
+@inner
+def limbs_to_digits(destination, limbs, group, digits, rows, spare):
+    """Rows of host limbs -> a lane group of `digits` digits; lanes past the last row take the first."""
+    point_rows(rows, limbs.ctypes.data, limbs.shape[1], group * LANES, limbs.shape[0], limbs.ctypes.data)
+    gather_limbs(spare, rows, limbs.shape[1])
+    bit_fields(destination, V, spare, limbs.shape[1], 52, digits)
 
 
 @inner
@@ -108,20 +139,17 @@ def digits_to_limbs(limbs, element, source, lane_words, digits):
 
 
 @kernel
-def split_windows(out, limbs, window):
-    """out[w, i] = bits w*window .. (w+1)*window-1 of row i, window <= 52; zero past the last limb. Shifts and masks."""
-    mask = np.uint64((1 << window) - 1)
-    for w in range(out.shape[0]):
-        bit = w * window
-        at, shift = bit >> 6, np.uint64(bit & 63)
-        across = (bit & 63) + window > 64 and at + 1 < limbs.shape[1]
-        for i in range(limbs.shape[0]):
-            value = np.uint64(0)
-            if at < limbs.shape[1]:
-                value = limbs[i, at] >> shift
-                if across:
-                    value |= limbs[i, at + 1] << (np.uint64(64) - shift)
-            out[w, i] = value & mask
+def split_windows(out, limbs, window, scratch):
+    """out[w, i] = bits w*window .. (w+1)*window-1 of row i, window <= 52; zero past the last limb. Shifts and masks.
+
+    Columns are a multiple of LANES; those past the last row repeat the first. Scratch: a vector a limb and one more.
+    """
+    rows, spare = scratch.ctypes.data, scratch.ctypes.data + 8 * LANES
+    windows, columns = out.shape
+    for g in range(columns // LANES):
+        point_rows(rows, limbs.ctypes.data, limbs.shape[1], g * LANES, limbs.shape[0], limbs.ctypes.data)
+        gather_limbs(spare, rows, limbs.shape[1])
+        bit_fields(out.ctypes.data + g * V, 8 * columns, spare, limbs.shape[1], window, windows)
 
 
 @kernel
@@ -135,10 +163,7 @@ def import_limbs(out, limbs, context, to0, to1, length, kind, first, last, scrat
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
     x, a, b = slot(base, length, 0), slot(base, length, 1), slot(base, length, 2)
     for g in range(first, last):
-        for k in range(LANES):
-            limbs_to_digits(
-                x, limbs, min(g * LANES + k, limbs.shape[0] - 1), k, length if kind == PLAIN else 2 * length
-            )
+        limbs_to_digits(x, limbs, g, length if kind == PLAIN else 2 * length, rows, slot(base, length, 3))
         if kind == PLAIN:
             multiply_plain(a, x, to0.ctypes.data, c, length, w)
         else:
@@ -204,8 +229,7 @@ def encode_messages(out, messages, times, context, length, first, last, scratch)
     c, w, rows = context.ctypes.data, work(base, length), rows_at(base, length)
     x, u = slot(base, length, 0), slot(base, length, 1)
     for g in range(first, last):
-        for k in range(LANES):
-            limbs_to_digits(u, messages, min(g * LANES + k, messages.shape[0] - 1), k, length)
+        limbs_to_digits(u, messages, g, length, rows, slot(base, length, 2))
         if times.shape[0] == 0:
             copy(x, ONE(c, length), 2 * length)
         else:
@@ -259,11 +283,12 @@ def reduce_arrays(out, a, constants, context, length, part, first, last, scratch
 def lift_arrays(out, a_p, a_q, constants, context_p, context_q, context, length, part, first, last, scratch):
     """p^2 and q^2 -> n^2 by the idempotents: x = a_p*E_p + a_q*E_q, E_p = 1 mod p^2 and 0 mod q^2.
 
-    a_p leaves Montgomery form as an integer below p^2, a single, for p^2 + q^2 < R_n; constants = E_p*R_n^2, E_q*R_n^2.
+    a_p stands as x0 + x1*p, loose components in Montgomery form: an integer below 17p^2, congruent to R_p times what it
+    means, and a single, for 17(p^2 + q^2) < R_n. The constants, E_p*R_n^2/R_p and E_q*R_n^2/R_q, take R_p off again.
     """
     top = max(length, part)
     base = scratch.ctypes.data
-    c, w, rows = context.ctypes.data, work(base, top), rows_at(base, top)
+    w, rows = work(base, top), rows_at(base, top)
     x, y = slot(base, top, 0), slot(base, top, 2)
     parts = slot(base, top, 5)
     integer = slot(base, top, 1)
@@ -274,9 +299,9 @@ def lift_arrays(out, a_p, a_q, constants, context_p, context_q, context, length,
             ch = context_p if h == 0 else context_q
             point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
             gather(x, rows, a.shape[1])
-            canonical(integer, x, ch.ctypes.data, part, 1, w)
+            join(integer, x, ch.ctypes.data, part, w)
             copy(parts + h * length * V, integer, min(length, 2 * part))
-        multiply_two_singles(y, parts, parts + length * V, constants.ctypes.data, c, length, w)
+        multiply_two_singles(y, parts, parts + length * V, constants.ctypes.data, context.ctypes.data, length, w)
         point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, top, 7))
         scatter(y, rows, out.shape[1])
 

@@ -156,7 +156,7 @@ class CrtContext:
     n: Context
     p: Context
     q: Context
-    lift: Vectors  # E_p*R_n^2, E_q*R_n^2 modulo n^2
+    lift: Vectors  # E_p*R_n^2/R_p, E_q*R_n^2/R_p modulo n^2
     reduce_p: Vectors
     reduce_q: Vectors
     h_p: Vectors
@@ -200,7 +200,8 @@ def make_crt_context(crt: CrtModulus) -> CrtContext:
     n, p, q = context_for(crt.n_squared), make_context(crt.p_squared, length), make_context(crt.q_squared, length)
     pp, qq = crt.p * crt.p, crt.q * crt.q
     idempotents = [qq * invert(qq, pp), pp * invert(pp, qq)]
-    lift = [digit for e in idempotents for digit in n.element(e * n.radix**2)]
+    down = invert(p.radix, n.value)
+    lift = [digit for e in idempotents for digit in n.element(e * n.radix**2 * down)]
     r = p.radix
     bits = max(crt.p.bit_length(), crt.q.bit_length())
     window = fermat_window(bits)

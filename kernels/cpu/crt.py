@@ -56,7 +56,7 @@ def lift(engine: Engine, crt: CrtContext, a_p: Rows, a_q: Rows) -> Rows:
     """CRT by idempotents; factors so unequal that p^2 outgrows n's digits go through host integers."""
     a_p, a_q = _adapt(engine, a_p, crt.p), _adapt(engine, a_q, crt.q)
     n = crt.n
-    if crt.p.value + crt.q.value >= n.radix:
+    if 17 * (crt.p.value + crt.q.value) >= n.radix:
         pp, qq = crt.p.value, crt.q.value
         inverse = pow(pp, -1, qq)
         pairs = zip(engine.export_ints(crt.p, a_p), engine.export_ints(crt.q, a_q), strict=True)

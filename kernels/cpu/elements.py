@@ -314,6 +314,15 @@ def split_canonical(t, c, length):
     subtract_if_not_below(t + size, N(c), length)
 
 
+@shared(5)
+def join(integer, x, c, length, w):
+    """integer (2L digits) <- x0 + x1*n."""
+    zero(w + length * V, length)
+    copy(w, x, length)
+    product(w, N(c), x + length * V, length)
+    normalise(integer, w, 2 * length)
+
+
 @shared(6)
 def canonical(integer, x, c, length, kind, w):
     """integer (L or 2L digits) <- x/R reduced into [0, modulus)."""
@@ -327,10 +336,7 @@ def canonical(integer, x, c, length, kind, w):
         return
     multiply_single(t, one, x, c, length, w)
     split_canonical(t, c, length)
-    zero(w + size, length)
-    copy(w, t, length)
-    product(w, N(c), t + size, length)
-    normalise(integer, w, 2 * length)
+    join(integer, t, c, length, w)
 
 
 @shared(7)

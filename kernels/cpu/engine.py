@@ -42,8 +42,15 @@ def window_digits(limbs: Limbs, bits: int, window: int) -> NDArray[np.uint64]:
 
     `bits` may exceed what the limbs hold: the digits above are zero.
     """
-    out = np.empty((max(1, -(-bits // window)), limbs.shape[0]), dtype=np.uint64)
-    batch.split_windows(out, np.ascontiguousarray(limbs), window)
+    return padded_digits(limbs, bits, window)[:, : len(limbs)]
+
+
+def padded_digits(limbs: Limbs, bits: int, window: int, multiple: int = LANES) -> NDArray[np.uint64]:
+    """The same, with columns up to a multiple (itself one of LANES) that repeat the first."""
+    count, words = limbs.shape
+    out = np.empty((max(1, -(-bits // window)), -(-count // multiple) * multiple), dtype=np.uint64)
+    if count:
+        batch.split_windows(out, np.ascontiguousarray(limbs), window, scratch_vectors(words + 1))
     return out
 
 
@@ -207,9 +214,9 @@ class Engine:
     def power(self, context: Context, rows: Rows, exponents: Limbs, bits: int, *, whole: bool) -> Rows:
         """rows ** exponents; exponents (N, e), or (1, e) for one shared by all."""
         window = best_window(bits, whole=whole)
-        digits = window_digits(exponents, bits, window)[::-1]
+        digits = padded_digits(exponents, bits, window)[::-1]
         shared = exponents.shape[0] == 1 and len(rows) != 1
-        index = np.repeat(digits, LANES, axis=1) if exponents.shape[0] == 1 else pad_columns(digits)
+        index = np.repeat(digits[:, :1], LANES, axis=1) if len(exponents) == 1 else digits
         return self.power_windows(context, rows, np.ascontiguousarray(index), shared, window, whole=whole)
 
     def power_windows(
@@ -308,18 +315,18 @@ class Engine:
         out = empty_rows(count, context.row_words)
         if count == 0:
             return out
-        digits = window_digits(exponents, bits, window)
         spread = LANES
         while spread > 1 and spread * count > LANES:
             spread //= 2
         extra = power.fixed_base_vectors(context.length)
         shape = (context.constants, context.length, context.kind)
         if spread == 1:
-            index = pad_columns(digits, LANES * lookup.GROUPS)  # a read of bytes is always for so many
+            index = padded_digits(exponents, bits, window, LANES * lookup.GROUPS)  # a read of bytes is for so many
             arguments = (out, table, 1 << window, index, power.walk_groups(context.length), *shape)
             step = lookup.GROUPS
             self._run(power.fixed_base, count, context.length, *arguments, extra=extra, step=step)
             return out
+        digits = window_digits(exponents, bits, window)
         lanes = np.minimum(np.arange(LANES) // spread, count - 1)
         index = np.zeros((-(-len(digits) // spread) * spread, LANES), dtype=np.uint64)
         index[: len(digits)] = digits[:, lanes]
