@@ -23,7 +23,7 @@ import numpy as np
 
 from hecore.kernels.cpu import montgomery
 from hecore.kernels.cpu.cache import inner, shared
-from hecore.kernels.cpu.karatsuba import SUMS_MORE, multiply_columns
+from hecore.kernels.cpu.karatsuba import SUMS_MORE, for_one, for_two, multiply_columns, multiply_two_columns
 from hecore.kernels.cpu.multiplications import (
     SUMS,
     WORK_LENGTHS,
@@ -40,6 +40,7 @@ from hecore.kernels.cpu.multiplications import (
     product,
     reduce_fetching,
     reduce_from_fetching,
+    reduce_plus,
     square,
 )
 from hecore.kernels.cpu.vector import (
@@ -261,6 +262,14 @@ def scaled_multiply(r, x, y, c, length, w):
     """r <- x*y/R, all in scaled form; r may be x or y."""
     size = length * V
     m, low = w + 2 * size, w + 3 * size
+    if for_two(length) and not for_one(
+        length
+    ):  # nothing is shared with x0*y0, which may thus come last and overwrite x0
+        columns = w + 4 * size
+        multiply_two_columns(columns, x, y + size, x + size, y, SUMS(w, length), length)
+        multiply(w, r, x, y, N(c), c, m, length)
+        reduce_plus(columns, r + size, m, COMPLEMENT(c, length), N(c), c, length)
+        return
     multiply(w, low, x, y, N(c), c, m, length)
     cross_plus(w, r + size, m, COMPLEMENT(c, length), x, y, N(c), c, length)
     copy(r, low, length)
