@@ -120,6 +120,7 @@ def subjects(backend: IntegerBackend, crt: CrtModulus) -> list[Subject]:
     bits = half.bits // 2
     base = _residues(backend, half, _random_integers(half))
     table = backend.fixed_base_table(random_below(full.value - 2) | 1, full, bits, memory_budget=1 << 20)
+    halves = _residues(backend, half, [5] * LANES), _residues(backend, crt.q_squared, [7] * LANES)
     column = _residues(backend, full, _random_integers(full))
     sparse = 1 << (bits - 1)
 
@@ -155,6 +156,7 @@ def subjects(backend: IntegerBackend, crt: CrtModulus) -> list[Subject]:
         Subject("fixed_base_exp", lambda e: backend.fixed_base_exp(table, e), *exponents((LANES,))),
         Subject("multi_exp, constant time", weighted, zero_weights, weights),
         Subject("encode", lambda m: backend.encode(m, full), *messages()),
+        Subject("lift", lambda m: backend.lift(*halves, crt, m), *messages()),
         Subject("decrypt", lambda c: backend.decrypt(c, crt), *residues(full)),
     ]
     if crt.one_factor_decides(1 << 64):

@@ -204,6 +204,7 @@ def _key_answers(backend: IntegerBackend, inputs: Inputs, crt: CrtModulus) -> It
     for half in halves:
         yield "reduce", backend.download(half)
     yield "lift", backend.download(backend.lift(halves[0], halves[1], crt))
+    yield "lift (messages)", backend.download(backend.lift(halves[0], halves[1], crt, messages))
     powers = [
         backend.mod_exp(half, ExponentArray.shared(prime - 1, prime.bit_length()))
         for half, prime in zip(halves, (crt.p, crt.q), strict=True)

@@ -205,6 +205,15 @@ def check_crt_halves(backend: IntegerBackend, a_p: ResidueArray, a_q: ResidueArr
     check_same_shape(a_p, a_q)
 
 
+def check_lift(
+    backend: IntegerBackend, a_p: ResidueArray, a_q: ResidueArray, crt: CrtModulus, messages: Limbs | None
+) -> None:
+    """As `check_crt_halves`; messages below n, of the same shape."""
+    check_crt_halves(backend, a_p, a_q, crt)
+    if messages is not None:
+        _check_times(check_host_limbs(messages, crt.n, "messages"), a_p)
+
+
 def check_bounded(backend: IntegerBackend, a: ResidueArray, crt: CrtModulus, bound: int) -> None:
     """Ciphertexts of this key, and a bound that leaves one factor enough redundancy."""
     check_owned(backend, a)
@@ -227,9 +236,13 @@ def check_encode(
     if times is not None:
         check_owned(backend, times)
         check_modulus(times, modulus)
-        if times.shape != shape:
-            raise ShapeError(f"cannot encode messages of shape {shape} times residues of shape {times.shape}")
+        _check_times(shape, times)
     return root, shape
+
+
+def _check_times(shape: tuple[int, ...], times: ResidueArray) -> None:
+    if times.shape != shape:
+        raise ShapeError(f"cannot encode messages of shape {shape} times residues of shape {times.shape}")
 
 
 def not_invertible_message(indices: tuple[int, ...], size: int) -> str:

@@ -221,9 +221,12 @@ class CpuBackend(CpuRing):
             rows = self._engine.import_rows(target, limbs_from_ints(values, modulus.limbs))
         return self._array(rows, modulus, a.shape)
 
-    def lift(self, a_p: ResidueArray, a_q: ResidueArray, crt: CrtModulus) -> ResidueArray:
-        checks.check_crt_halves(self, a_p, a_q, crt)
-        rows = crt_kernels.lift(self._engine, self._crt_context(crt), a_p.data, a_q.data)
+    def lift(
+        self, a_p: ResidueArray, a_q: ResidueArray, crt: CrtModulus, messages: Limbs | None = None
+    ) -> ResidueArray:
+        checks.check_lift(self, a_p, a_q, crt, messages)
+        flat = None if messages is None else messages.reshape(-1, crt.n.limbs)
+        rows = crt_kernels.lift(self._engine, self._crt_context(crt), a_p.data, a_q.data, flat)
         return self._array(rows, crt.n_squared, a_p.shape)
 
     def encode(self, messages: Limbs, modulus: Modulus, times: ResidueArray | None = None) -> ResidueArray:

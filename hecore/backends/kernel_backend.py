@@ -198,10 +198,13 @@ class KernelBackend(KernelMulti, KernelRing):
         rows = self._reduced(self._context(a.modulus), self._context(modulus), a.data, a.size)
         return self._array(rows, modulus, a.shape)
 
-    def lift(self, a_p: ResidueArray, a_q: ResidueArray, crt: CrtModulus) -> ResidueArray:
-        checks.check_crt_halves(self, a_p, a_q, crt)
+    def lift(
+        self, a_p: ResidueArray, a_q: ResidueArray, crt: CrtModulus, messages: Limbs | None = None
+    ) -> ResidueArray:
+        checks.check_lift(self, a_p, a_q, crt, messages)
         rows = self._lifted(self._crt_constants(crt), (a_p.data, a_q.data), a_p.size)
-        return self._array(rows, crt.n_squared, a_p.shape)
+        lifted = self._array(rows, crt.n_squared, a_p.shape)
+        return lifted if messages is None else self.encode(messages, crt.n_squared, lifted)
 
     def encode(self, messages: Limbs, modulus: Modulus, times: ResidueArray | None = None) -> ResidueArray:
         root, shape = checks.check_encode(self, messages, modulus, times)

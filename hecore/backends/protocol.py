@@ -261,10 +261,12 @@ class IntegerBackend(Protocol):
     def reduce(self, a: ResidueArray, modulus: Modulus) -> ResidueArray:
         """a modulo `modulus`, which divides a.modulus (from n^2 to p^2). Constant time."""
 
-    def lift(self, a_p: ResidueArray, a_q: ResidueArray, crt: CrtModulus) -> ResidueArray:
+    def lift(
+        self, a_p: ResidueArray, a_q: ResidueArray, crt: CrtModulus, messages: Limbs | None = None
+    ) -> ResidueArray:
         """The residue modulo n^2 that is a_p modulo p^2 and a_q modulo q^2: CRT, inverse of `reduce`.
 
-        Constant time.
+        With messages, `encode(messages, n^2, times=lift(a_p, a_q, crt))`. Constant time.
         """
 
     def encode(self, messages: Limbs, modulus: Modulus, times: ResidueArray | None = None) -> ResidueArray:

@@ -171,12 +171,15 @@ class ReferenceBackend(ReferenceRing):
         checks.check_divides(a, modulus)
         return self._array([x % modulus.value for x in a.data], modulus, a.shape)
 
-    def lift(self, a_p: ResidueArray, a_q: ResidueArray, crt: CrtModulus) -> ResidueArray:
-        checks.check_crt_halves(self, a_p, a_q, crt)
+    def lift(
+        self, a_p: ResidueArray, a_q: ResidueArray, crt: CrtModulus, messages: Limbs | None = None
+    ) -> ResidueArray:
+        checks.check_lift(self, a_p, a_q, crt, messages)
         p2, q2 = crt.p_squared.value, crt.q_squared.value
         p2_inverse = invert(p2 % q2, q2)
         values = [_garner(x, y, p2, q2, p2_inverse) for x, y in zip(a_p.data, a_q.data, strict=True)]
-        return self._array(values, crt.n_squared, a_p.shape)
+        lifted = self._array(values, crt.n_squared, a_p.shape)
+        return lifted if messages is None else self.encode(messages, crt.n_squared, lifted)
 
     def encode(self, messages: Limbs, modulus: Modulus, times: ResidueArray | None = None) -> ResidueArray:
         root, shape = checks.check_encode(self, messages, modulus, times)

@@ -130,6 +130,7 @@ def _square_results(backend: IntegerBackend, crt: CrtModulus) -> Iterator[tuple[
     yield "encode (times)", backend.download(backend.encode(messages, n_squared, times))
     yield "reduce", backend.download(half_p)
     yield "lift", backend.download(backend.lift(half_p, half_q, crt))
+    yield "lift (messages)", backend.download(backend.lift(half_p, half_q, crt, messages))
     yield "decode", backend.decode(power_p, power_q, crt)
     yield "decrypt", backend.decrypt(times, crt)
     if crt.one_factor_decides(5):

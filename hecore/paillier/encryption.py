@@ -1,7 +1,8 @@
 """Encrypting and decrypting whole arrays, in chunks of bounded memory.
 
 c = (1 + m*n) * obfuscator mod n^2 (Paillier 1999, section 4, with g = 1 + n; obfuscators after Damgård, Jurik and
-Nielsen 2010, section 4). Where the obfuscators come from (public key, own key, pool) is the caller's business.
+Nielsen 2010, section 4). Where the obfuscators come from (public key, own key, pool) is the caller's business: a
+`Cover` draws them for some messages to come, and then encrypts these.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hecore.errors import KeyMismatchError, OperandTypeError, PlaintextOverflowE
 from hecore.paillier import messages
 from hecore.paillier.ciphertext import EncryptedArray
 from hecore.paillier.encoding import EncodingChoice, check_bound, decode, encode, plaintext_limit, root_of
+from hecore.paillier.obfuscation import own_halves
 from hecore.paillier.packing import PackedArray, unpack
 
 if TYPE_CHECKING:
@@ -28,22 +30,43 @@ if TYPE_CHECKING:
 _CHUNK = 16384  # 8 MiB of ciphertexts under a 2048-bit key
 
 Obfuscators = Callable[[int, "IntegerBackend"], "ResidueArray"]
+Cover = Callable[[int, "IntegerBackend"], Callable[[messages.Limbs], "ResidueArray"]]
 Progress = Callable[[int], None]
+
+
+def covered_by(obfuscators: Obfuscators, public_key: PublicKey) -> Cover:
+    """Messages times obfuscators modulo n^2."""
+
+    def cover(count: int, backend: IntegerBackend) -> Callable[[messages.Limbs], ResidueArray]:
+        masks = obfuscators(count, backend)
+        return lambda plaintexts: backend.encode(plaintexts, public_key.n_squared, times=masks)
+
+    return cover
+
+
+def covered_by_owner(secret_key: SecretKey) -> Cover:
+    """The same by way of p^2 and q^2, where a message costs half of what it does modulo n^2."""
+
+    def cover(count: int, backend: IntegerBackend) -> Callable[[messages.Limbs], ResidueArray]:
+        halves = own_halves(secret_key, count, backend)
+        return lambda plaintexts: backend.lift(*halves, secret_key.crt, plaintexts)
+
+    return cover
 
 
 def encrypt(
     public_key: PublicKey,
     values: object,
-    obfuscators: Obfuscators,
+    cover: Cover,
     *,
     encoding: EncodingChoice | None = None,
     progress: Progress | None = None,
 ) -> EncryptedArray:
     """Encrypt numbers of any NumPy kind and shape on the current backend.
 
-    `obfuscators(count, backend)` returns that many fresh obfuscators modulo n^2. `progress` is called after each
-    chunk with the number of values encrypted so far. The peak memory is the ciphertexts,
-    the encoded values and one chunk of work.
+    `cover(count, backend)` draws that many fresh obfuscators and returns the function that encrypts as many messages.
+    `progress` is called after each chunk with the number of values encrypted so far. The peak memory is the
+    ciphertexts, the encoded values and one chunk of work.
 
     Raises OperandTypeError, ShapeError and PlaintextRangeError as `encode` does and HeadroomError where the declared
     range exceeds the plaintext space, all before the first obfuscator is drawn.
@@ -62,9 +85,8 @@ def encrypt(
     def chunks() -> Iterator[ResidueArray]:
         for start in range(0, size, step):
             part = slice(start, min(start + step, size))
-            masks = obfuscators(part.stop - start, backend)  # first: a device makes them while the host encodes
-            plaintexts = messages.to_messages(magnitudes[part], negative[part], n.value, n.limbs)
-            yield backend.encode(plaintexts, public_key.n_squared, times=masks)
+            encrypted = cover(part.stop - start, backend)  # first: a device draws while the host encodes
+            yield encrypted(messages.to_messages(magnitudes[part], negative[part], n.value, n.limbs))
             if progress is not None:
                 progress(part.stop)
 

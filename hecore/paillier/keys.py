@@ -25,7 +25,7 @@ from hecore.errors import (
     SerializationError,
 )
 from hecore.paillier import jwk, validation
-from hecore.paillier.obfuscation import FixedBase, own_obfuscators, public_obfuscators
+from hecore.paillier.obfuscation import FixedBase, public_obfuscators
 from hecore.paillier.params import (
     DEFAULT_KEY_BITS,
     MAX_KEY_BITS,
@@ -176,17 +176,18 @@ class PublicKey:
         `pool` supplies obfuscators made in advance for this key; `progress` is told how many values are done.
         Raises KeyMismatchError for a pool of another key.
         """
-        from hecore.paillier.encryption import encrypt  # it builds on this module
+        from hecore.paillier.encryption import covered_by, encrypt  # it builds on this module
 
         if pool is None:
-            return encrypt(self, values, partial(public_obfuscators, self), encoding=encoding, progress=progress)
+            cover = covered_by(partial(public_obfuscators, self), self)
+            return encrypt(self, values, cover, encoding=encoding, progress=progress)
         from hecore.paillier.pool import ObfuscatorPool  # so does it
 
         if not isinstance(pool, ObfuscatorPool):
             raise OperandTypeError(f"cannot draw obfuscators from a {type(pool).__name__}: an ObfuscatorPool is needed")
         if pool.public_key != self:
             raise KeyMismatchError("cannot encrypt with this pool: its obfuscators belong to another key")
-        return encrypt(self, values, pool.take_on, encoding=encoding, progress=progress)
+        return encrypt(self, values, covered_by(pool.take_on, self), encoding=encoding, progress=progress)
 
     def raw_encrypt_unrandomised_insecure(self, message: int) -> int:
         """1 + message*n, which anybody reads back as (c-1)/n: NOT an encryption until an obfuscator multiplies it.
@@ -329,11 +330,11 @@ class SecretKey:
         progress: Progress | None = None,
     ) -> EncryptedArray:
         """As `PublicKey.encrypt`, faster: obfuscators by way of p^2 and q^2."""
-        from hecore.paillier.encryption import encrypt  # it builds on this module
+        from hecore.paillier.encryption import covered_by_owner, encrypt  # they build on this module
 
         if pool is not None:
             return self.public_key.encrypt(values, encoding=encoding, pool=pool, progress=progress)
-        return encrypt(self.public_key, values, partial(own_obfuscators, self), encoding=encoding, progress=progress)
+        return encrypt(self.public_key, values, covered_by_owner(self), encoding=encoding, progress=progress)
 
     def decrypt(self, array: EncryptedArray | PackedArray, *, exact: bool = False) -> NDArray[Any]:
         """The numbers in `array`, an ndarray of its shape; `hecore.paillier.encryption.decrypt` states the rest."""

@@ -96,7 +96,12 @@ def public_obfuscators(public_key: PublicKey, count: int, backend: IntegerBacken
 
 
 def own_obfuscators(secret_key: SecretKey, count: int, backend: IntegerBackend) -> ResidueArray:
-    """`count` independent obfuscators modulo n^2, shape (count,), by way of p^2 and q^2: the key owner's fast form.
+    """`count` independent obfuscators modulo n^2, shape (count,), by way of p^2 and q^2: the key owner's fast form."""
+    return backend.lift(*own_halves(secret_key, count, backend), secret_key.crt)
+
+
+def own_halves(secret_key: SecretKey, count: int, backend: IntegerBackend) -> tuple[ResidueArray, ResidueArray]:
+    """`count` independent obfuscators, as residues modulo p^2 and modulo q^2 that `lift` joins.
 
     With h. p and q = 3 mod 4 with gcd(p-1, q-1) = 2. (Z/p^2)* is cyclic of order p*(p-1); hs is an n-th power and p
     divides n, so the order of hs modulo p^2 divides p-1, and modulo q^2 it divides q-1. Hence hs**r depends only
@@ -125,13 +130,12 @@ def own_obfuscators(secret_key: SecretKey, count: int, backend: IntegerBackend) 
             )
             for prime, square in ((crt.p, crt.p_squared), (crt.q, crt.q_squared))
         )
-        return backend.lift(a_p, a_q, crt)
+        return a_p, a_q
     base_p, base_q = secret_key.fixed_bases(backend)
     r_p = uniform_below(count, crt.p - 1)
     r_q = uniform_below(count, crt.q - 1, parity=r_p[:, 0] & np.uint64(1))
     a_p = base_p.power(ExponentArray(r_p, crt.p.bit_length()))
-    a_q = base_q.power(ExponentArray(r_q, crt.q.bit_length()))
-    return backend.lift(a_p, a_q, crt)
+    return a_p, base_q.power(ExponentArray(r_q, crt.q.bit_length()))
 
 
 def uniform_below(count: int, bound: int, *, parity: NDArray[np.uint64] | None = None) -> Limbs:

@@ -38,7 +38,7 @@ from hecore.kernels.cpu.elements import (
     zero,
 )
 from hecore.kernels.cpu.karatsuba import SUMS_MORE
-from hecore.kernels.cpu.multiplications import WORK_LENGTHS, product
+from hecore.kernels.cpu.multiplications import WORK_LENGTHS, multiply_two, product
 from hecore.kernels.cpu.vector import (
     LANES,
     add,
@@ -279,27 +279,48 @@ def reduce_arrays(out, a, constants, context, length, part, first, last, scratch
         scatter(y, rows, out.shape[1])
 
 
-@kernel
-def lift_arrays(out, a_p, a_q, constants, context_p, context_q, context, length, part, first, last, scratch):
-    """p^2 and q^2 -> n^2 by the idempotents: x = a_p*E_p + a_q*E_q, E_p = 1 mod p^2 and 0 mod q^2.
+@inner
+def times_one_plus(x, m, shares, c, length, w, factor):
+    """x1 <- x1 + x0*(m*q mod p): x*(1 + m*n) modulo p^2, for n = p*q and a message of 2L digits; x1 below 18p.
 
-    a_p stands as x0 + x1*p, loose components in Montgomery form: an integer below 17p^2, congruent to R_p times what it
-    means, and a single, for 17(p^2 + q^2) < R_n. The constants, E_p*R_n^2/R_p and E_q*R_n^2/R_q, take R_p off again.
+    m = low + high*R, and the shares q*R^2, q*R^3 modulo p give m*q*R in one reduction, below 3p.
+    """
+    size = length * V
+    multiply_two(w, factor, m, shares, m + size, shares + size, N(c), c, w + 4 * size, length)
+    multiply_plain(factor, factor, x, c, length, w)
+    for j in range(length):
+        store(x + size, j, add(load(x + size, j), load(factor, j)))
+    normalise(x + size, x + size, length)
+
+
+@kernel
+def lift_arrays(
+    out, a_p, a_q, messages, shares, constants, context_p, context_q, context, length, part, first, last, scratch
+):
+    """p^2 and q^2 -> n^2 by the idempotents: x = a_p*E_p + a_q*E_q, E_p = 1 mod p^2 and 0 mod q^2; where there are
+    messages, times 1 + m*n.
+
+    a_p stands as x0 + x1*p, components below 18p in Montgomery form: an integer below 19p^2, congruent to R_p times
+    what it means, and a single, for 19(p^2 + q^2) < R_n. The constants, E_p*R_n^2/R_p and E_q*R_n^2/R_p, take R_p off
+    again.
     """
     top = max(length, part)
     base = scratch.ctypes.data
     w, rows = work(base, top), rows_at(base, top)
-    x, y = slot(base, top, 0), slot(base, top, 2)
-    parts = slot(base, top, 5)
-    integer = slot(base, top, 1)
+    x, integer, y = slot(base, top, 0), slot(base, top, 1), slot(base, top, 2)
+    m, factor, parts, spare = slot(base, top, 3), slot(base, top, 4), slot(base, top, 5), slot(base, top, 6)
     zero(parts, 2 * length)
     for g in range(first, last):
+        if messages.shape[0] > 0:
+            limbs_to_digits(m, messages, g, 2 * part, rows, spare)
         for h in range(2):
             a = a_p if h == 0 else a_q
-            ch = context_p if h == 0 else context_q
+            ch = context_p.ctypes.data if h == 0 else context_q.ctypes.data
             point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
             gather(x, rows, a.shape[1])
-            join(integer, x, ch.ctypes.data, part, w)
+            if messages.shape[0] > 0:
+                times_one_plus(x, m, shares.ctypes.data + 2 * h * part * V, ch, part, w, factor)
+            join(integer, x, ch, part, w)
             copy(parts + h * length * V, integer, min(length, 2 * part))
         multiply_two_singles(y, parts, parts + length * V, constants.ctypes.data, context.ctypes.data, length, w)
         point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, top, 7))

@@ -156,6 +156,7 @@ class CrtContext:
     n: Context
     p: Context
     q: Context
+    shares: Vectors  # q*R_p^2, q*R_p^3 modulo p; p*R_p^2, p*R_p^3 modulo q
     lift: Vectors  # E_p*R_n^2/R_p, E_q*R_n^2/R_p modulo n^2
     reduce_p: Vectors
     reduce_q: Vectors
@@ -203,6 +204,7 @@ def make_crt_context(crt: CrtModulus) -> CrtContext:
     down = invert(p.radix, n.value)
     lift = [digit for e in idempotents for digit in n.element(e * n.radix**2 * down)]
     r = p.radix
+    shares = [other * r**power % prime for prime, other in ((crt.p, crt.q), (crt.q, crt.p)) for power in (2, 3)]
     bits = max(crt.p.bit_length(), crt.q.bit_length())
     window = fermat_window(bits)
     (digits_p, weights_p), (digits_q, weights_q) = (
@@ -212,6 +214,7 @@ def make_crt_context(crt: CrtModulus) -> CrtContext:
         n,
         p,
         q,
+        broadcast([digit for x in shares for digit in digits_of(x, length)]),
         broadcast(lift),
         reduce_constants(n, p),
         reduce_constants(n, q),

@@ -63,9 +63,9 @@ def multiply_two_singles(length: int) -> int:
     return 2 * add_multiply_plain(length)
 
 
-def export(length: int) -> int:
-    """Out of Montgomery form modulo a square, and x0 + x1*n as one integer."""
-    return multiply_single(length) + 2 * length**2
+def times_one_plus(length: int) -> int:
+    """A message of two components into a half: its share modulo the factor, times x0."""
+    return add_multiply_plain(length) + multiply_plain(length)
 
 
 def power(length: int, bits: int, window: int | None = None, *, whole: bool = True) -> int:
@@ -104,10 +104,10 @@ def _combine(parts: int, length: int) -> int:
 
 
 def encrypt_own(key_bits: int, window: int) -> int:
-    """Both halves by fixed base with full-length exponents, the lift, and the encoding."""
+    """Both halves by fixed base with full-length exponents, the message in each, x0 + x1*p, and the lift."""
     n, p = digits_for(key_bits), digits_for(key_bits // 2)
-    halves = 2 * (fixed_base(p, key_bits // 2, window) + export(p))
-    return halves + multiply_two_singles(n) + multiply_one_plus(n)
+    half = fixed_base(p, key_bits // 2, window) + times_one_plus(p) + 2 * p**2
+    return 2 * half + multiply_two_singles(n)
 
 
 def decrypt(key_bits: int) -> int:

@@ -52,19 +52,22 @@ def _adapt(engine: Engine, rows: Rows, target: Context) -> Rows:
     return engine.import_ints(target, engine.export_ints(context_for(Modulus.square(target.root)), rows))
 
 
-def lift(engine: Engine, crt: CrtContext, a_p: Rows, a_q: Rows) -> Rows:
-    """CRT by idempotents; factors so unequal that p^2 outgrows n's digits go through host integers."""
+def lift(engine: Engine, crt: CrtContext, a_p: Rows, a_q: Rows, messages: Limbs | None = None) -> Rows:
+    """CRT by idempotents, times 1 + m*n; factors so unequal that p^2 outgrows n's digits go through host integers."""
     a_p, a_q = _adapt(engine, a_p, crt.p), _adapt(engine, a_q, crt.q)
     n = crt.n
-    if 17 * (crt.p.value + crt.q.value) >= n.radix:
+    if 19 * (crt.p.value + crt.q.value) >= n.radix:
         pp, qq = crt.p.value, crt.q.value
         inverse = pow(pp, -1, qq)
         pairs = zip(engine.export_ints(crt.p, a_p), engine.export_ints(crt.q, a_q), strict=True)
-        return engine.import_ints(n, [x + pp * ((y - x) * inverse % qq) for x, y in pairs])
+        rows = engine.import_ints(n, [x + pp * ((y - x) * inverse % qq) for x, y in pairs])
+        return rows if messages is None else engine.encode(n, messages, rows)
     out = empty_rows(len(a_p), n.row_words)
     top = max(n.length, crt.p.length)
     contexts = (crt.p.constants, crt.q.constants, n.constants)
-    engine._run(batch.lift_arrays, len(out), top, out, a_p, a_q, crt.lift, *contexts, n.length, crt.p.length)
+    limbs = np.empty((0, 1), dtype=np.uint64) if messages is None else np.ascontiguousarray(messages)
+    arguments = (a_p, a_q, limbs, crt.shares, crt.lift, *contexts, n.length, crt.p.length)
+    engine._run(batch.lift_arrays, len(out), top, out, *arguments)
     return out
 
 

@@ -89,6 +89,33 @@ def test_lift_undoes_reduce(lab: Lab, crt: CrtModulus, count: int) -> None:
     lab.same(lifted, x, crt.n_squared, (count,))
 
 
+@pytest.mark.parametrize("count", [0, 1, 8, 33])
+def test_messages_are_lifted_with_their_halves(lab: Lab, crt: CrtModulus, count: int) -> None:
+    n, n2 = crt.n.value, crt.n_squared
+    x, messages = lab.values(n2, count), messages_of(lab, crt, count)
+    a = lab.up(x, n2)
+    a_p, a_q = lab.backend.reduce(a, crt.p_squared), lab.backend.reduce(a, crt.q_squared)
+    expected = [(1 + m * n) * i % n2.value for m, i in zip(messages, x, strict=True)]
+    lab.same(lab.backend.lift(a_p, a_q, crt, as_limbs(messages, crt)), expected, n2, (count,))
+
+
+def test_lift_keeps_the_shape_and_refuses_bad_messages(lab: Lab, some_crt: CrtModulus) -> None:
+    n, n2 = some_crt.n, some_crt.n_squared
+    a_p, a_q = halves(lab, some_crt, [1] * 6)
+    a_p, a_q = lab.backend.reshape(a_p, (2, 3)), lab.backend.reshape(a_q, (2, 3))
+    messages = messages_of(lab, some_crt, 6)
+    lifted = lab.backend.lift(a_p, a_q, some_crt, as_limbs(messages, some_crt, (2, 3)))
+    lab.same(lifted, [1 + m * n.value for m in messages], n2, (2, 3))
+    with pytest.raises(ParameterError):
+        lab.backend.lift(a_p, a_q, some_crt, as_limbs([n.value] * 6, some_crt, (2, 3)))
+    with pytest.raises(ShapeError):
+        lab.backend.lift(a_p, a_q, some_crt, as_limbs(messages, some_crt))
+    with pytest.raises(ShapeError):
+        lab.backend.lift(a_p, a_q, some_crt, np.zeros((2, 3, n.limbs + 1), dtype=np.uint64))
+    with pytest.raises(OperandTypeError):
+        lab.backend.lift(a_p, a_q, some_crt, as_limbs(messages, some_crt, (2, 3)).astype(np.int64))
+
+
 def test_what_was_lifted_can_be_used(lab: Lab, crt: CrtModulus) -> None:
     p2, q2, n2 = crt.p_squared, crt.q_squared, crt.n_squared
     x = lab.values(n2, 9)

@@ -58,7 +58,9 @@ def test_an_undetected_control_fails_the_session() -> None:
 def test_every_secret_operation_is_examined() -> None:
     findings = dudect.session("reference", 512, 8)
     names = [f.kernel.partition(",")[0] for f in findings]
-    assert {"mod_exp", "fixed_base_exp", "mod_mul", "encode", "decrypt", "decrypt_bounded", "multi_exp"} <= set(names)
+    assert {"mod_exp", "fixed_base_exp", "mod_mul", "encode", "lift", "decrypt", "decrypt_bounded", "multi_exp"} <= set(
+        names
+    )
     assert any(name.startswith("control") for name in names)
     assert all(f.samples == 8 for f in findings)
 

@@ -139,7 +139,9 @@ def exercise() -> None:
     for constant_time in (True, False):
         backend.multi_exp(bases, magnitudes, negative, 64, constant_time=constant_time)
     backend.encode(limbs_from_ints([1, 2, 3], crt.n.limbs), modulus, a)
-    backend.lift(backend.reduce(a, crt.p_squared), backend.reduce(a, crt.q_squared), crt)
+    halves = backend.reduce(a, crt.p_squared), backend.reduce(a, crt.q_squared)
+    backend.lift(*halves, crt)
+    backend.lift(*halves, crt, limbs_from_ints([1, 2, 3], crt.n.limbs))
     backend.decrypt(a, crt)
     long = CrtModulus(2**521 - 1, 2**89 - 1)
     backend.decrypt_bounded(backend.upload(limbs_from_ints([3], long.n_squared.limbs), long.n_squared), long, 5)

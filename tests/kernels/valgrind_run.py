@@ -130,7 +130,16 @@ def decrypt(marks: Marks, engine: Engine, crt: CrtModulus, messages: list[int]) 
         marks.hide(half.constants)
         marks.hide(half.to0)
         marks.hide(half.to1)
-    factors = (keys.lift, keys.reduce_p, keys.reduce_q, keys.h_p, keys.h_q, keys.p_inverse, keys.q_multiple)
+    factors = (
+        keys.shares,
+        keys.lift,
+        keys.reduce_p,
+        keys.reduce_q,
+        keys.h_p,
+        keys.h_q,
+        keys.p_inverse,
+        keys.q_multiple,
+    )
     for array in (*factors, keys.digits, keys.weights_p, keys.weights_q):
         marks.hide(array)
     halves = [
@@ -139,6 +148,10 @@ def decrypt(marks: Marks, engine: Engine, crt: CrtModulus, messages: list[int]) 
     ]
     lifted = crt_kernels.lift(engine, keys, *halves)
     assert ints_from_limbs(marks.reveal(engine.export_rows(public, lifted, crt.n_squared.limbs))) == fresh
+    sums = [(1 + m * n) * c % square for m, c in zip(messages, fresh, strict=True)]
+    hidden = marks.hide(limbs_from_ints(messages, crt.n.limbs))
+    lifted = crt_kernels.lift(engine, keys, halves[0], halves[1], hidden)
+    assert ints_from_limbs(marks.reveal(engine.export_rows(public, lifted, crt.n_squared.limbs))) == sums
     powers = [
         crt_kernels._powers(engine, keys, rows, marks.hide(keys.digits[:, h].copy()), weights, half.constants)
         for h, (rows, weights, half) in enumerate(
