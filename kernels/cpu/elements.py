@@ -262,9 +262,8 @@ def scaled_multiply(r, x, y, c, length, w):
     """r <- x*y/R, all in scaled form; r may be x or y."""
     size = length * V
     m, low = w + 2 * size, w + 3 * size
-    if for_two(length) and not for_one(
-        length
-    ):  # nothing is shared with x0*y0, which may thus come last and overwrite x0
+    if for_two(length) and not for_one(length):
+        # The cross terms share no sums of halves with x0*y0, which may thus come last and overwrite x0.
         columns = w + 4 * size
         multiply_two_columns(columns, x, y + size, x + size, y, SUMS(w, length), length)
         multiply(w, r, x, y, N(c), c, m, length)
