@@ -317,7 +317,7 @@ def as_bytes(table: NDArray[np.uint64], digits: int, entries: int) -> None:
         table.view("u1")[: planes.size] = planes.ravel()
 
 
-@pytest.mark.parametrize("entries", [16, 32, 64, 128, 256])
+@pytest.mark.parametrize("entries", [16, 32, 64, 128, 256, 512])
 def test_read_table(entries: int) -> None:
     """Digit-major (digits, entries), shared by all lanes."""
     size = 6
@@ -335,8 +335,8 @@ def test_read_table(entries: int) -> None:
     ("name", "groups", "entries"),
     [
         *(("read_table_four", lookup.FEW, n) for n in (16, 32, 64)),
-        *(("read_table_bytes", lookup.GROUPS, n) for n in (128, 256)),
-        *(("add_table_bytes", lookup.GROUPS, n) for n in (128, 256)),
+        *(("read_table_bytes", lookup.GROUPS, n) for n in (128, 256, 512)),
+        *(("add_table_bytes", lookup.GROUPS, n) for n in (128, 256, 512)),
     ],
 )
 def test_read_table_for_several_groups(name: str, groups: int, entries: int) -> None:
