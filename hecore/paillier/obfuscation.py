@@ -32,7 +32,7 @@ SMALL_TABLE_BYTES = 1 << 20
 SMALL_BATCH = 8
 LARGE_TABLE_AFTER = 4096
 """Values after which the backend's own, larger table is built: about as many as save what it costs (2048-bit keys on
-the CPU: a tenth of a second, for a third of each later value)."""
+the CPU: a fifth of a second, for half of each later value)."""
 
 _TOY_MODULUS_BITS = 256
 
