@@ -364,8 +364,9 @@ class KernelIntegers(KernelRows):
             size, part = stop - start, self._stretch(rows, crt.n_squared.row_words, start, stop, count)
             quotients = self._quotients(half, self._half_power(crt, half, part, size), size)
             m = self._imported(p, quotients, p.limbs, p.bits, size, crt.h_p)
-            shifted = self._sum(p, m, self._repeated(p, shift, size), size)
-            self._device.read(self._exported(p, shifted, size), out[start:stop])
+            shifts = self._rows(p, size)  # the bound is public, but not how it stands modulo p
+            self._move(shifts, shift, p.row_words, size, pattern=(1, 0, 0))
+            self._device.read(self._exported(p, self._sum(p, m, shifts, size), size), out[start:stop])
 
         self._chunked(count, self._decryption_bytes(crt), work)
         return out

@@ -211,12 +211,8 @@ class KernelRows(KernelBase):
         return a
 
     def _ones(self, context: Context, count: int) -> Buffer:
-        return self._repeated(context, context.one, count)
-
-    def _repeated(self, context: Context, row: Buffer, count: int) -> Buffer:
-        """Copies of one public row."""
         out = self._public_rows(context, count)
-        self._move(out, row, context.row_words, count, pattern=(1, 0, 0))
+        self._move(out, context.one, context.row_words, count, pattern=(1, 0, 0))
         return out
 
     # -- to and from limbs -------------------------------------------------------------------------------

@@ -173,6 +173,13 @@ def decrypting(lab: Lab) -> None:
     lab.backend.decode(*halves, crt)
 
 
+def decrypting_bounded(lab: Lab) -> None:
+    """Even the public bound tells p once it stands in Montgomery form modulo p."""
+    factors = crt_of(512)
+    crt = CrtModulus(factors.p, factors.q)
+    lab.backend.decrypt_bounded(lab.up(lab.units(crt.n_squared, 9), crt.n_squared), crt, 5)
+
+
 def tabling(lab: Lab) -> None:
     """Powers of a public base modulo p^2: each of them tells p."""
     crt = own_key()
@@ -180,7 +187,7 @@ def tabling(lab: Lab) -> None:
     lab.backend.fixed_base_exp(table, lab.own(lab.exponents(70, 9), 70))
 
 
-SECRET = [uploading, raising, encoding, decrypting, tabling]
+SECRET = [uploading, raising, encoding, decrypting, decrypting_bounded, tabling]
 
 
 def fresh() -> WatchedBackend:
