@@ -148,7 +148,7 @@ def subjects(backend: IntegerBackend, crt: CrtModulus) -> list[Subject]:
     weights = [random_limbs(LANES * LANES, 31).reshape(LANES, LANES, 1) for _ in VARIANTS]
     any_base = random_below(half.value)  # of full length, so that a product skipped is time saved
     dense = [random_below(sparse) | sparse for _ in VARIANTS]
-    subjects = [
+    found = [
         Subject(CONTROL, lambda e: pow(any_base, e, half.value), [sparse for _ in VARIANTS], dense),
         Subject("mod_mul", lambda a: backend.mod_mul(a, base), *residues(half)),
         Subject("mod_exp, one exponent", power, *exponents(())),
@@ -160,8 +160,8 @@ def subjects(backend: IntegerBackend, crt: CrtModulus) -> list[Subject]:
         Subject("decrypt", lambda c: backend.decrypt(c, crt), *residues(full)),
     ]
     if crt.one_factor_decides(1 << 64):
-        subjects.append(Subject("decrypt_bounded", lambda c: backend.decrypt_bounded(c, crt, 1 << 64), *residues(full)))
-    return subjects
+        found.append(Subject("decrypt_bounded", lambda c: backend.decrypt_bounded(c, crt, 1 << 64), *residues(full)))
+    return found
 
 
 def _random_integers(modulus: Modulus) -> list[int]:
