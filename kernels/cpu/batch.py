@@ -37,8 +37,7 @@ from hecore.kernels.cpu.elements import (
     subtract_if_not_below,
     zero,
 )
-from hecore.kernels.cpu.karatsuba import SUMS_MORE
-from hecore.kernels.cpu.multiplications import WORK_LENGTHS, multiply_two, product
+from hecore.kernels.cpu.multiplications import WORK_LENGTHS, WORK_MORE, multiply_two, product
 from hecore.kernels.cpu.vector import (
     LANES,
     add,
@@ -65,7 +64,7 @@ def row_words(length: int, kind: int) -> int:
 
 def scratch_size(length: int) -> int:
     """Vectors of scratch: eight element slots of 2L digits (each padded to a line), row addresses, work space."""
-    return 8 * (-(-(2 * length) // 8) * 8) + 64 + WORK_LENGTHS * length + SUMS_MORE
+    return 8 * (-(-(2 * length) // 8) * 8) + 64 + WORK_LENGTHS * length + WORK_MORE
 
 
 area = inner(scratch_size)

@@ -23,20 +23,30 @@ import numpy as np
 
 from hecore.kernels.cpu import montgomery
 from hecore.kernels.cpu.cache import inner, shared
-from hecore.kernels.cpu.karatsuba import SUMS_MORE, for_one, for_two, multiply_columns, multiply_two_columns
+from hecore.kernels.cpu.karatsuba import for_one, for_two, multiply_columns, multiply_two_columns
+from hecore.kernels.cpu.long_products import (
+    columns_of_cross_fetching,
+    columns_of_one_fetching,
+    paired,
+    reduced_alone,
+)
 from hecore.kernels.cpu.multiplications import (
+    BIAS,
     SUMS,
     WORK_LENGTHS,
+    WORK_MORE,
+    N,
+    cross_biased,
     cross_columns,
-    cross_from,
     cross_plus,
     fetches,
     multiply,
+    multiply_biased,
     multiply_from,
     multiply_plus,
     multiply_twice_plus,
     multiply_two,
-    multiply_two_from,
+    multiply_two_biased,
     product,
     reduce_fetching,
     reduce_from_fetching,
@@ -73,18 +83,7 @@ def digits_for(bits: int) -> int:
     return needed + needed % 2
 
 
-# A context is an array of vectors, per lane: the constants of one modulus (see context.py), at these offsets.
-K0 = 0
-
-
-@inner
-def N(c):
-    return c + V
-
-
-@inner
-def BIAS(c, length):
-    return c + V * (1 + length)
+# Further constants of a context, behind those of `multiplications`.
 
 
 @inner
@@ -112,11 +111,12 @@ def COMPLEMENT(c, length):
 
 
 def context_vectors(length: int) -> int:
+    """Beyond these, long lengths have their pairs' constants: see `long_products`."""
     return 1 + 7 * length
 
 
 def work_vectors(length: int) -> int:
-    return WORK_LENGTHS * length + SUMS_MORE
+    return WORK_LENGTHS * length + WORK_MORE
 
 
 @inner
@@ -186,7 +186,7 @@ def multiply_square(r, x, y, c, length, w):
     size = length * V
     low, m = w + 2 * size, w + 3 * size
     multiply(w, low, x, y, N(c), c, m, length)
-    cross_from(w, r + size, BIAS(c, length), m, x, y, N(c), c, length)
+    cross_biased(w, r + size, m, x, y, c, length)
     copy(r, low, length)
 
 
@@ -197,7 +197,7 @@ def square_square(r, x, c, length, w):
     low, m, twice = w + 2 * size, w + 3 * size, w + 4 * size
     square(w, low, x, N(c), c, m, length)
     double(twice, x + size, length)
-    multiply_from(w, r + size, BIAS(c, length), m, x, twice, N(c), c, length)
+    multiply_biased(w, r + size, m, x, twice, c, length)
     copy(r, low, length)
 
 
@@ -210,7 +210,7 @@ def multiply_single(r, s, y, c, length, w):
     size = length * V
     low, m = w + 2 * size, w + 3 * size
     multiply(w, low, s, y, N(c), c, m, length)
-    multiply_from(w, r + size, BIAS(c, length), m, s, y + size, N(c), c, length)
+    multiply_biased(w, r + size, m, s, y + size, c, length)
     copy(r, low, length)
 
 
@@ -223,7 +223,7 @@ def multiply_two_singles(r, s, t, y, c, length, w):
     size = length * V
     z, low, m = y + 2 * size, w + 2 * size, w + 3 * size
     multiply_two(w, low, s, y, t, z, N(c), c, m, length)
-    multiply_two_from(w, r + size, BIAS(c, length), m, s, y + size, t, z + size, N(c), c, length)
+    multiply_two_biased(w, r + size, m, s, y + size, t, z + size, c, length)
     copy(r, low, length)
 
 
@@ -262,7 +262,7 @@ def scaled_multiply(r, x, y, c, length, w):
     """r <- x*y/R, all in scaled form; r may be x or y."""
     size = length * V
     m, low = w + 2 * size, w + 3 * size
-    if for_two(length) and not for_one(length):
+    if for_two(length) and not for_one(length) and not paired(length):
         # The cross terms share no sums of halves with x0*y0, which may thus come last and overwrite x0.
         columns = w + 4 * size
         multiply_two_columns(columns, x, y + size, x + size, y, SUMS(w, length), length)
@@ -368,6 +368,10 @@ def square_element(r, x, c, length, kind, w):
 
 @shared(9)
 def multiply_plain_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
+    if paired(length):
+        columns_of_one_fetching(w, x, y, next_a, next_b, next_out, length)
+        reduced_alone(w, r, c, length)
+        return
     if not fetches(length):
         multiply_plain(r, x, y, c, length, w)
         return
@@ -382,6 +386,12 @@ def multiply_square_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
         return
     size = length * V
     low, m = w + 2 * size, w + 3 * size
+    if paired(length):
+        multiply(w, low, x, y, N(c), c, m, length)
+        columns_of_cross_fetching(w, x + size, y + size, next_a, next_b, next_out, c, length)
+        reduced_alone(w, r + size, c, length)
+        copy(r, low, length)
+        return
     multiply(w, low, x, y, N(c), c, m, length)
     cross_columns(w, x, y, length)
     reduce_from_fetching(w, r + size, BIAS(c, length), m, N(c), c, next_a, next_b, next_out, length)
@@ -397,6 +407,10 @@ def square_square_fetching(r, x, c, length, w, next_a, next_out):
     low, m, twice = w + 2 * size, w + 3 * size, w + 4 * size
     square(w, low, x, N(c), c, m, length)
     double(twice, x + size, length)
+    if paired(length):
+        multiply_biased(w, r + size, m, x, twice, c, length)
+        copy(r, low, length)
+        return
     multiply_columns(w, x, twice, SUMS(w, length), length)
     reduce_from_fetching(w, r + size, BIAS(c, length), m, N(c), c, next_a, next_a, next_out, length)
     copy(r, low, length)

@@ -1,7 +1,6 @@
-"""Montgomery multiplications of components: short ones row by row (`primitives`), long ones columns first (Karatsuba).
+"""Montgomery multiplications of components: short ones row by row (`primitives`), long ones by pairs of digits.
 
-`w` is a lane group's work area of WORK_LENGTHS * L + SUMS_MORE vectors, the columns at its start; other arguments are
-those of the primitives.
+`w` is a lane group's work area of WORK_LENGTHS * L + WORK_MORE vectors; other arguments are those of the primitives.
 """
 
 from __future__ import annotations
@@ -16,10 +15,25 @@ from hecore.kernels.cpu.karatsuba import (
     multiply_columns,
     multiply_two_columns,
 )
+from hecore.kernels.cpu.long_products import (
+    columns_of_cross,
+    columns_of_cross_biased,
+    columns_of_one,
+    columns_of_one_biased,
+    columns_of_one_from,
+    columns_of_square,
+    columns_of_two,
+    columns_of_two_biased,
+    paired,
+    reduced,
+    reduced_alone,
+    reduced_plus,
+)
 from hecore.kernels.cpu.vector import VECTOR_BYTES
 
 V = VECTOR_BYTES
-WORK_LENGTHS = 8 + SUMS_LENGTHS  # 8L vectors that functions of elements divide among themselves, then Karatsuba's
+# 8L vectors that functions of elements divide among themselves, then Karatsuba's 2L + 4 or 8L' + 4 for pairs.
+WORK_LENGTHS, WORK_MORE = 17, 24
 
 _multiply, _from, _plus, _two, _two_from, _two_plus = (
     make(2)
@@ -40,6 +54,20 @@ _reduce_from6, _reduce_from4 = primitives.make_reduce_from(6), primitives.make_r
 _reduce_plus6, _reduce_plus4 = primitives.make_reduce_plus(6), primitives.make_reduce_plus(4)
 _reduce_twice6, _reduce_twice4 = (primitives.make_reduce_plus(rows, doubled=True) for rows in (6, 4))
 _fetching, _from_fetching = primitives.make_reduce_fetching(4), primitives.make_reduce_from_fetching(4)
+
+
+# A context is an array of vectors, per lane: the constants of one modulus (see context.py), at these offsets.
+K0 = 0
+
+
+@inner
+def N(c):
+    return c + V
+
+
+@inner
+def BIAS(c, length):
+    return c + V * (1 + length)
 
 
 @inner
@@ -101,6 +129,10 @@ def fetches(length):
 
 @shared(8)
 def multiply(w, out, a, b, n, k0, m, length):
+    if paired(length):
+        columns_of_one(w, a, b, length)
+        reduced(w, out, k0, m, length)
+        return
     if for_one(length):
         multiply_columns(w, a, b, SUMS(w, length), length)
         reduce(w, out, n, k0, m, length)
@@ -110,6 +142,10 @@ def multiply(w, out, a, b, n, k0, m, length):
 
 @shared(9)
 def multiply_from(w, out, plus, minus, a, b, n, k0, length):
+    if paired(length):
+        columns_of_one_from(w, plus, minus, a, b, length)
+        reduced_alone(w, out, k0, length)
+        return
     if for_one(length):
         multiply_columns(w, a, b, SUMS(w, length), length)
         reduce_from(w, out, plus, minus, n, k0, length)
@@ -119,6 +155,10 @@ def multiply_from(w, out, plus, minus, a, b, n, k0, length):
 
 @shared(10)
 def multiply_two(w, out, a, b, c, d, n, k0, m, length):
+    if paired(length):
+        columns_of_two(w, a, b, c, d, length)
+        reduced(w, out, k0, m, length)
+        return
     if for_two(length):
         multiply_two_columns(w, a, b, c, d, SUMS(w, length), length)
         reduce(w, out, n, k0, m, length)
@@ -126,13 +166,27 @@ def multiply_two(w, out, a, b, c, d, n, k0, m, length):
         _two(w, out, a, b, c, d, n, k0, m, length)
 
 
-@shared(11)
-def multiply_two_from(w, out, plus, minus, a, b, c, d, n, k0, length):
-    if for_two(length):
-        multiply_two_columns(w, a, b, c, d, SUMS(w, length), length)
-        reduce_from(w, out, plus, minus, n, k0, length)
+@shared(9)
+def multiply_two_biased(w, out, m, a, b, d, e, c, length):
+    """out <- (BIAS - m + a*b + d*e + m'*n)/R, where m is the quotient of the multiplication right before."""
+    if paired(length):
+        columns_of_two_biased(w, a, b, d, e, c, length)
+        reduced_alone(w, out, c, length)
+    elif for_two(length):
+        multiply_two_columns(w, a, b, d, e, SUMS(w, length), length)
+        reduce_from(w, out, BIAS(c, length), m, N(c), c, length)
     else:
-        _two_from(w, out, plus, minus, a, b, c, d, n, k0, length)
+        _two_from(w, out, BIAS(c, length), m, a, b, d, e, N(c), c, length)
+
+
+@shared(7)
+def multiply_biased(w, out, m, a, b, c, length):
+    """Likewise of a*b."""
+    if paired(length):
+        columns_of_one_biased(w, a, b, c, length)
+        reduced_alone(w, out, c, length)
+    else:
+        multiply_from(w, out, BIAS(c, length), m, a, b, N(c), c, length)
 
 
 @inner
@@ -145,15 +199,18 @@ def cross_columns(w, x, y, length):
         multiply_two_columns(w, x, y + size, x + size, y, sums, length)
 
 
-@shared(9)
-def cross_from(w, out, plus, minus, x, y, n, k0, length):
-    """multiply_two_from of x0, y1, x1, y0, right after `multiply` of x0 and y0."""
+@shared(7)
+def cross_biased(w, out, m, x, y, c, length):
+    """multiply_two_biased of x0, y1, x1, y0, right after `multiply` of x0 and y0."""
     size = length * V
-    if for_two(length):
+    if paired(length):
+        columns_of_cross_biased(w, x + size, y + size, c, length)
+        reduced_alone(w, out, c, length)
+    elif for_two(length):
         cross_columns(w, x, y, length)
-        reduce_from(w, out, plus, minus, n, k0, length)
+        reduce_from(w, out, BIAS(c, length), m, N(c), c, length)
     else:
-        _two_from(w, out, plus, minus, x, y + size, x + size, y, n, k0, length)
+        _two_from(w, out, BIAS(c, length), m, x, y + size, x + size, y, N(c), c, length)
 
 
 @shared(4)
@@ -162,15 +219,23 @@ def product(acc, a, b, length):
 
 
 @shared(7)
-def square(acc, out, a, n, k0, m, length):
+def square(w, out, a, n, k0, m, length):
+    if paired(length):
+        columns_of_square(w, a, length)
+        reduced(w, out, k0, m, length)
+        return
     if length % 4 == 0 and length > 4:
-        _square4(acc, out, a, n, k0, m, length)
+        _square4(w, out, a, n, k0, m, length)
     else:
-        _square2(acc, out, a, n, k0, m, length)
+        _square2(w, out, a, n, k0, m, length)
 
 
 @shared(9)
 def multiply_plus(w, out, quotient, complement, a, b, n, k0, length):
+    if paired(length):
+        columns_of_one(w, a, b, length)
+        reduced_plus(w, out, quotient, complement, 0, k0, length)
+        return
     if for_one(length):
         multiply_columns(w, a, b, SUMS(w, length), length)
         reduce_plus(w, out, quotient, complement, n, k0, length)
@@ -180,6 +245,10 @@ def multiply_plus(w, out, quotient, complement, a, b, n, k0, length):
 
 @shared(9)
 def multiply_twice_plus(w, out, quotient, complement, a, b, n, k0, length):
+    if paired(length):
+        columns_of_one(w, a, b, length)
+        reduced_plus(w, out, quotient, complement, 1, k0, length)
+        return
     if for_one(length):
         multiply_columns(w, a, b, SUMS(w, length), length)
         reduce_twice_plus(w, out, quotient, complement, n, k0, length)
@@ -191,6 +260,10 @@ def multiply_twice_plus(w, out, quotient, complement, a, b, n, k0, length):
 def cross_plus(w, out, quotient, complement, x, y, n, k0, length):
     """out <- (x0*y1 + x1*y0 + m*n)/R + quotient', right after `multiply` of x0 and y0."""
     size = length * V
+    if paired(length):
+        columns_of_cross(w, x + size, y + size, length)
+        reduced_plus(w, out, quotient, complement, 0, k0, length)
+        return
     if for_two(length):
         cross_columns(w, x, y, length)
         reduce_plus(w, out, quotient, complement, n, k0, length)

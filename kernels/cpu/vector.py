@@ -90,6 +90,15 @@ def emit_store(b: ir.IRBuilder, address: Any, index: Any, value: Any) -> None:
     b.store(value, emit_pointer(b, address, index), align=8)
 
 
+def emit_splat(b: ir.IRBuilder, word: Any) -> Any:
+    """`word` in every lane."""
+    if not IFMA:
+        return word
+    undefined = ir.Constant(WORD, ir.Undefined)
+    first = b.insert_element(undefined, word, ir.Constant(I32, 0))
+    return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+
+
 def _emit_product(b: ir.IRBuilder, x: Any, y: Any) -> Any:
     mask = ir.Constant(I64, DIGIT_MASK)
     return b.mul(b.zext(b.and_(x, mask), _WIDE), b.zext(b.and_(y, mask), _WIDE))
@@ -188,11 +197,7 @@ def splat(_typing: Any, value: Any) -> Any:
     """`value` in every lane."""
 
     def codegen(_context: Any, b: ir.IRBuilder, _signature: Any, args: Any) -> Any:
-        if not IFMA:
-            return args[0]
-        undefined = ir.Constant(WORD, ir.Undefined)
-        first = b.insert_element(undefined, args[0], ir.Constant(I32, 0))
-        return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+        return emit_splat(b, args[0])
 
     return lanes(types.uint64), codegen
 
