@@ -24,7 +24,6 @@ from hecore.kernels.cpu.elements import (
     multiply_element,
     multiply_one_plus,
     multiply_plain,
-    multiply_plain_fetching,
     multiply_single,
     multiply_square_fetching,
     multiply_two_singles,
@@ -216,7 +215,7 @@ def multiply_arrays(out, a, b, same, context, length, kind, first, last, scratch
             if kind == SQUARE:
                 multiply_square_fetching(x, x, y, c, length, w, next_a, next_b, next_out)
             else:
-                multiply_plain_fetching(x, x, y, c, length, w, next_a, next_b, next_out)
+                multiply_plain(x, x, y, c, length, w)
         point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, length, 7))
         scatter(x, rows, out.shape[1])
 

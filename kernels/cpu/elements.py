@@ -23,10 +23,12 @@ import numpy as np
 
 from hecore.kernels.cpu import montgomery
 from hecore.kernels.cpu.cache import inner, shared
-from hecore.kernels.cpu.karatsuba import for_one, for_two, multiply_columns, multiply_two_columns
+from hecore.kernels.cpu.karatsuba import for_one, for_two, multiply_two_columns
 from hecore.kernels.cpu.long_products import (
     columns_of_cross_fetching,
+    columns_of_left_fetching,
     columns_of_one_fetching,
+    columns_of_square,
     paired,
     reduced_alone,
 )
@@ -37,21 +39,19 @@ from hecore.kernels.cpu.multiplications import (
     WORK_MORE,
     N,
     cross_biased,
-    cross_columns,
     cross_plus,
-    fetches,
     multiply,
     multiply_biased,
+    multiply_first,
     multiply_from,
     multiply_plus,
     multiply_twice_plus,
     multiply_two,
     multiply_two_biased,
     product,
-    reduce_fetching,
-    reduce_from_fetching,
     reduce_plus,
     square,
+    square_first,
 )
 from hecore.kernels.cpu.vector import (
     LANES,
@@ -185,7 +185,7 @@ def multiply_square(r, x, y, c, length, w):
     """r <- x*y/R modulo n^2."""
     size = length * V
     low, m = w + 2 * size, w + 3 * size
-    multiply(w, low, x, y, N(c), c, m, length)
+    multiply_first(w, low, x, y, c, m, length)
     cross_biased(w, r + size, m, x, y, c, length)
     copy(r, low, length)
 
@@ -195,7 +195,7 @@ def square_square(r, x, c, length, w):
     """r <- x*x/R modulo n^2."""
     size = length * V
     low, m, twice = w + 2 * size, w + 3 * size, w + 4 * size
-    square(w, low, x, N(c), c, m, length)
+    square_first(w, low, x, c, m, length)
     double(twice, x + size, length)
     multiply_biased(w, r + size, m, x, twice, c, length)
     copy(r, low, length)
@@ -209,7 +209,7 @@ def multiply_single(r, s, y, c, length, w):
     """
     size = length * V
     low, m = w + 2 * size, w + 3 * size
-    multiply(w, low, s, y, N(c), c, m, length)
+    multiply_first(w, low, s, y, c, m, length)
     multiply_biased(w, r + size, m, s, y + size, c, length)
     copy(r, low, length)
 
@@ -367,53 +367,29 @@ def square_element(r, x, c, length, kind, w):
 
 
 @shared(9)
-def multiply_plain_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
-    if paired(length):
-        columns_of_one_fetching(w, x, y, next_a, next_b, next_out, length)
-        reduced_alone(w, r, c, length)
-        return
-    if not fetches(length):
-        multiply_plain(r, x, y, c, length, w)
-        return
-    multiply_columns(w, x, y, SUMS(w, length), length)
-    reduce_fetching(w, r, N(c), c, next_a, next_b, next_out, length)
-
-
-@shared(9)
 def multiply_square_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
-    if not fetches(length):
+    if not paired(length):
         multiply_square(r, x, y, c, length, w)
         return
     size = length * V
-    low, m = w + 2 * size, w + 3 * size
-    if paired(length):
-        multiply(w, low, x, y, N(c), c, m, length)
-        columns_of_cross_fetching(w, x + size, y + size, next_a, next_b, next_out, c, length)
-        reduced_alone(w, r + size, c, length)
-        copy(r, low, length)
-        return
-    multiply(w, low, x, y, N(c), c, m, length)
-    cross_columns(w, x, y, length)
-    reduce_from_fetching(w, r + size, BIAS(c, length), m, N(c), c, next_a, next_b, next_out, length)
-    copy(r, low, length)
+    columns_of_one_fetching(w, x, y, next_a, length)
+    reduced_alone(w, r, c, length)
+    columns_of_cross_fetching(w, x + size, y + size, next_b, next_out, c, length)
+    reduced_alone(w, r + size, c, length)
 
 
 @shared(7)
 def square_square_fetching(r, x, c, length, w, next_a, next_out):
-    if not fetches(length):
+    if not paired(length):
         square_square(r, x, c, length, w)
         return
     size = length * V
-    low, m, twice = w + 2 * size, w + 3 * size, w + 4 * size
-    square(w, low, x, N(c), c, m, length)
+    twice = w + 2 * size
+    columns_of_square(w, x, length)
+    reduced_alone(w, r, c, length)
     double(twice, x + size, length)
-    if paired(length):
-        multiply_biased(w, r + size, m, x, twice, c, length)
-        copy(r, low, length)
-        return
-    multiply_columns(w, x, twice, SUMS(w, length), length)
-    reduce_from_fetching(w, r + size, BIAS(c, length), m, N(c), c, next_a, next_a, next_out, length)
-    copy(r, low, length)
+    columns_of_left_fetching(w, twice, next_a, next_out, c, length)
+    reduced_alone(w, r + size, c, length)
 
 
 # -- lanes <-> rows of element-major memory ------------------------------------------------------------------

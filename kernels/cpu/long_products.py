@@ -37,7 +37,8 @@ PAIRS_FROM = 24
 
 _one, _one_from = pairs.make_columns(1), pairs.make_columns(1, start=True)
 _two, _two_from = pairs.make_columns(2), pairs.make_columns(2, start=True)
-_one_fetching, _two_fetching = pairs.make_columns(1, fetching=True), pairs.make_columns(2, start=True, fetching=True)
+_one_fetching = pairs.make_columns(1, fetching=1)
+_one_from_fetching, _two_from_fetching = (pairs.make_columns(n, start=True, fetching=2) for n in (1, 2))
 _square, _low_half, _high_half = pairs.make_square_columns(), pairs.make_low_half(), pairs.make_high_half()
 
 
@@ -169,14 +170,13 @@ def columns_of_one(w, a, b, length):
     _one(columns, lists, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
 
 
-@shared(7)
-def columns_of_one_fetching(w, a, b, next_a, next_b, next_out, length):
+@shared(5)
+def columns_of_one_fetching(w, a, b, next_a, length):
+    """Likewise, and 2L' - 2 lines from `next_a` on are asked for."""
     to_pairs(lot_at(w, 1, length), a, length, length)
     to_pairs(lot_at(w, 2, length), b, length, length)
     columns, lists = columns_at(w, length), lists_at(w, length)
-    _one_fetching(
-        columns, lists, next_a, next_b, next_out, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length)
-    )
+    _one_fetching(columns, lists, next_a, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
 
 
 @shared(6)
@@ -204,6 +204,16 @@ def columns_of_square(w, a, length):
     _square(columns_at(w, length), lot_at(w, 1, length), pair_length(length))
 
 
+@shared(6)
+def columns_of_left_fetching(w, b, next_a, next_out, c, length):
+    """a*b, biased, where `columns_of_square` has left a."""
+    biased(w, c, length)
+    to_pairs(lot_at(w, 2, length), b, length, length)
+    columns, lists, start = columns_at(w, length), lists_at(w, length), lot_at(w, 0, length)
+    a, b = lot_at(w, 1, length), lot_at(w, 2, length)
+    _one_from_fetching(columns, lists, start, next_a, next_out, a, b, pair_length(length))
+
+
 @inner
 def rest_of_two(w, x, y, length):
     to_pairs(lot_at(w, 3, length), x, length, length)
@@ -227,13 +237,13 @@ def columns_of_cross_biased(w, x, y, c, length):
     _two_from(columns, lists, start, a, lot_at(w, 4, length), lot_at(w, 3, length), b, pair_length(length))
 
 
-@shared(8)
-def columns_of_cross_fetching(w, x, y, next_a, next_b, next_out, c, length):
+@shared(7)
+def columns_of_cross_fetching(w, x, y, next_b, next_out, c, length):
     rest_of_two(w, x, y, length)
     biased(w, c, length)
     columns, lists, a, b = columns_at(w, length), lists_at(w, length), lot_at(w, 1, length), lot_at(w, 2, length)
     x, y, start = lot_at(w, 3, length), lot_at(w, 4, length), lot_at(w, 0, length)
-    _two_fetching(columns, lists, start, next_a, next_b, next_out, a, y, x, b, pair_length(length))
+    _two_from_fetching(columns, lists, start, next_b, next_out, a, y, x, b, pair_length(length))
 
 
 @inner

@@ -228,12 +228,8 @@ def emit_sum_of_products(
     *,
     begin: Start = nothing,
     above: Start = nothing,
-    beside: Callable[[Value], None] | None = None,
 ) -> None:
-    """L > ROWS. `begin` gives the columns below L, `above` those from L on (also by their number from column 0).
-
-    `beside` writes what a pass does besides, by its first row.
-    """
+    """L > ROWS. `begin` gives the columns below L, `above` those from L on (also by their number from column 0)."""
     one_pass = _Pass(b, rows, length, [other for _, other in pairs] + [n])
     k0 = emit_load(b, k0_address, 0)
     zero = i64(0)
@@ -253,8 +249,6 @@ def emit_sum_of_products(
         slots = one_pass.slots(low)
         carry = b.load(carry_slot)
         source = begin if first else None
-        if beside is not None:
-            beside(row)
 
         def fresh(column: Value, parity: int) -> Value:
             return above(b.add(row, column), parity)

@@ -53,7 +53,6 @@ _reduce6, _reduce4 = primitives.make_reduce(6), primitives.make_reduce(4)
 _reduce_from6, _reduce_from4 = primitives.make_reduce_from(6), primitives.make_reduce_from(4)
 _reduce_plus6, _reduce_plus4 = primitives.make_reduce_plus(6), primitives.make_reduce_plus(4)
 _reduce_twice6, _reduce_twice4 = (primitives.make_reduce_plus(rows, doubled=True) for rows in (6, 4))
-_fetching, _from_fetching = primitives.make_reduce_fetching(4), primitives.make_reduce_from_fetching(4)
 
 
 # A context is an array of vectors, per lane: the constants of one modulus (see context.py), at these offsets.
@@ -111,23 +110,6 @@ def reduce_twice_plus(acc, out, quotient, complement, n, k0, length):
 
 
 @shared(8)
-def reduce_fetching(acc, out, n, k0, next_a, next_b, next_out, length):
-    """Where `fetches`."""
-    _fetching(acc, out, n, k0, next_a, next_b, next_out, length)
-
-
-@shared(10)
-def reduce_from_fetching(acc, out, plus, minus, n, k0, next_a, next_b, next_out, length):
-    _from_fetching(acc, out, plus, minus, n, k0, next_a, next_b, next_out, length)
-
-
-@inner
-def fetches(length):
-    """Whether products of arrays ask for the next group's lines; of short residues the lines are few."""
-    return for_one(length) and length % 4 == 0
-
-
-@shared(8)
 def multiply(w, out, a, b, n, k0, m, length):
     if paired(length):
         columns_of_one(w, a, b, length)
@@ -138,6 +120,37 @@ def multiply(w, out, a, b, n, k0, m, length):
         reduce(w, out, n, k0, m, length)
     else:
         _multiply(w, out, a, b, n, k0, m, length)
+
+
+@shared(7)
+def square(w, out, a, n, k0, m, length):
+    if paired(length):
+        columns_of_square(w, a, length)
+        reduced(w, out, k0, m, length)
+        return
+    if length % 4 == 0 and length > 4:
+        _square4(w, out, a, n, k0, m, length)
+    else:
+        _square2(w, out, a, n, k0, m, length)
+
+
+@shared(7)
+def multiply_first(w, out, a, b, c, m, length):
+    """`multiply` whose m nothing reads but a biased multiplication right after it; with pairs it stays with `w`."""
+    if paired(length):
+        columns_of_one(w, a, b, length)
+        reduced_alone(w, out, c, length)
+    else:
+        multiply(w, out, a, b, N(c), c, m, length)
+
+
+@shared(6)
+def square_first(w, out, a, c, m, length):
+    if paired(length):
+        columns_of_square(w, a, length)
+        reduced_alone(w, out, c, length)
+    else:
+        square(w, out, a, N(c), c, m, length)
 
 
 @shared(9)
@@ -216,18 +229,6 @@ def cross_biased(w, out, m, x, y, c, length):
 @shared(4)
 def product(acc, a, b, length):
     _product(acc, a, b, length)
-
-
-@shared(7)
-def square(w, out, a, n, k0, m, length):
-    if paired(length):
-        columns_of_square(w, a, length)
-        reduced(w, out, k0, m, length)
-        return
-    if length % 4 == 0 and length > 4:
-        _square4(w, out, a, n, k0, m, length)
-    else:
-        _square2(w, out, a, n, k0, m, length)
 
 
 @shared(9)

@@ -57,6 +57,7 @@ CARRY_BITS = 12  # |c| < 2^CARRY_BITS, see above
 TILE = 4
 
 Sums = list[Value]  # one running sum a column
+Begin = Callable[[Value], Value]  # what a column's sum starts from, by its number
 Write = Callable[[Value, Value], None]  # takes a column's number and what it holds, in order
 
 
@@ -119,7 +120,7 @@ class Products:
         self.lists = b.add(lists, i64(VECTOR_BYTES))
         self.last = b.sub(length, i64(1))
         self.phase = b.and_(self.last, i64(TILE - 1))  # 0 or 2: from there on tiles, of which one begins at column L-1
-        self.low, self.high = ([_slot(b) for _ in range(TILE)] for _ in range(2))
+        self.low, self.high = ([_slot(b) for _ in range(TILE + 1)] for _ in range(2))
         self.below = _slot(b)  # the high halves of the column before
 
     def digits(self, i: Value) -> list[Value]:
@@ -141,35 +142,36 @@ class Products:
             self.add(low, high, c, _twice(self.b, u), v)
 
     def prepare(self) -> None:
-        """The prefix sums."""
+        """The prefix sums, negated."""
         b = self.b
         low, high = _slot(b), _slot(b)
         with loop(b, i64(0), self.length, 1) as i:
-            lows, highs, below = [b.load(low)], [b.load(high)], _twice(b, b.load(high))
+            lows, highs = [constant(0)], [constant(0)]  # of D_i alone: a chain of additions is shorter
             digits = self.digits(i)
             for u, v in zip(digits[::2], digits[1::2], strict=True):
                 self.add(lows, highs, 0, u, v)
-            b.store(lows[0], low)
-            b.store(highs[0], high)
-            emit_store(b, self.lists, i, b.add(lows[0], below))
+            before = b.load(high)
+            sums = b.sub(b.load(low), lows[0])
+            emit_store(b, self.lists, i, b.add(sums, _twice(b, before)))
+            b.store(sums, low)
+            b.store(b.sub(before, highs[0]), high)
         total = b.add(b.load(low), _twice(b, b.load(high)))
         emit_store(b, self.lists, self.length, total)
         emit_store(b, self.lists, i64(-1), b.sub(total, emit_load(b, self.lists, self.last)))
 
-    def early(self, k: Value, value: Value) -> Value:
-        """V_k from what was summed, k < L."""
-        return self.b.sub(value, emit_load(self.b, self.lists, k))
+    def early(self, k: Value) -> Value:
+        """What the sum of column k < L begins with, so that V_k comes out."""
+        return emit_load(self.b, self.lists, k)
 
-    def late(self, k: Value, value: Value) -> Value:
-        """V_k from what was summed, k >= L-1."""
-        b = self.b
-        own = b.sub(emit_load(b, self.lists, b.sub(k, self.length)), emit_load(b, self.lists, self.length))
-        return b.add(value, own)
+    def late(self, k: Value) -> Value:
+        """Likewise for k >= L-1."""
+        own, whole = (emit_load(self.b, self.lists, at) for at in (self.b.sub(k, self.length), self.length))
+        return self.b.sub(whole, own)
 
-    def single(self, k: Value, first: Value) -> tuple[Value, Value]:
+    def single(self, k: Value, first: Value, begin: Begin) -> tuple[Sums, Sums]:
         """One column's sums, from pair (first, k - first) on."""
         b = self.b
-        low, high = _slot(b), _slot(b)
+        low, high = _slot(b, begin(k)), _slot(b)
         half = b.lshr(b.add(k, i64(1)), i64(1))
         with loop(b, first, half, 1) as i:
             lows, highs = [b.load(low)], [b.load(high)]
@@ -179,29 +181,34 @@ class Products:
         lows, highs = [b.load(low)], [b.load(high)]
         even = emit_splat(b, b.sub(b.and_(k, i64(1)), i64(1)))  # where k is odd, digit `half` has no part in it
         self.equal(lows, highs, 0, [b.and_(digit, even) for digit in self.digits(half)])
-        return lows[0], highs[0]
+        return lows, highs
 
-    def tile(self, k: Value, first: Value) -> tuple[Sums, Sums]:
-        """Four columns' sums from an even k on, of pairs (i, k + c - i) with i >= first."""
+    def tile(self, k: Value, first: Value, begin: Begin, width: int = TILE) -> tuple[Sums, Sums]:
+        """The sums of `width` columns from an even k on, of pairs (i, k + c - i) with i >= first."""
         b = self.b
-        for slot in (*self.low, *self.high):
-            b.store(constant(0), slot)
+        slots = [*self.low[:width], *self.high[:width]]
+        for c in range(width):
+            b.store(begin(b.add(k, i64(c))), self.low[c])
+            b.store(constant(0), self.high[c])
         half, at = b.lshr(k, i64(1)), b.sub(k, first)
-        window = [[_slot(b, digit) for digit in self.digits(b.add(at, i64(c)))] for c in range(1, TILE)]
+        window = [[_slot(b, digit) for digit in self.digits(b.add(at, i64(c)))] for c in range(1, width)]
         with loop(b, first, half, 1) as i:
-            low, high = [b.load(slot) for slot in self.low], [b.load(slot) for slot in self.high]
+            low, high = self.sums(width)
             own = self.digits(i)
-            others = [self.digits(b.sub(k, i)), *([b.load(slot) for slot in slots] for slots in window)]
+            others = [self.digits(b.sub(k, i)), *([b.load(slot) for slot in behind] for behind in window)]
             for c, other in enumerate(others):
                 self.pair(low, high, c, own, other)
-            for slots, digits in zip(window, others[:-1], strict=True):
-                for slot, digit in zip(slots, digits, strict=True):
+            for behind, digits in zip(window, others[:-1], strict=True):
+                for slot, digit in zip(behind, digits, strict=True):
                     b.store(digit, slot)
-            for slot, value in zip((*self.low, *self.high), (*low, *high), strict=True):
+            for slot, value in zip(slots, (*low, *high), strict=True):
                 b.store(value, slot)
-        low, high = [b.load(slot) for slot in self.low], [b.load(slot) for slot in self.high]
-        self.corner(low, high, [self.digits(b.add(half, i64(e))) for e in range(TILE)], 0)
+        low, high = self.sums(width)
+        self.corner(low, high, [self.digits(b.add(half, i64(e))) for e in range(width)], 0)
         return low, high
+
+    def sums(self, width: int) -> tuple[Sums, Sums]:
+        return [self.b.load(slot) for slot in self.low[:width]], [self.b.load(slot) for slot in self.high[:width]]
 
     def corner(self, low: Sums, high: Sums, digits: list[list[Value]], lowest: int) -> None:
         """Column c takes the pairs of these neighbours whose places add up to c + lowest."""
@@ -213,44 +220,48 @@ class Products:
                 elif i == j:
                     self.equal(low, high, c, digits[i])
 
-    def write(self, write: Write, correct: Any, k: Value, low: Value, high: Value) -> None:
+    def write(self, write: Write, k: Value, low: Sums, high: Sums) -> None:
+        """Columns from k on."""
         b = self.b
-        write(k, correct(k, b.add(low, _twice(b, b.load(self.below)))))
-        b.store(high, self.below)
+        below = b.load(self.below)
+        for c, (x, y) in enumerate(zip(low, high, strict=True)):
+            write(b.add(k, i64(c)), b.add(x, _twice(b, below)))
+            below = y
+        b.store(below, self.below)
 
-    def lower(self, write: Write, fetch: Callable[[Value], None]) -> None:
-        """Columns 0 .. L-2."""
+    def lower(self, write: Write, fetch: Callable[[Value], None], *, whole: bool = False) -> None:
+        """Columns 0 .. L-2, with `whole` L-1, too."""
         b = self.b
         with loop(b, i64(0), self.phase, 1) as k:
-            self.write(write, self.early, k, *self.single(k, i64(0)))
-        with loop(b, self.phase, self.last, TILE) as k:
+            self.write(write, k, *self.single(k, i64(0), self.early))
+        end = b.sub(self.last, i64(TILE)) if whole else self.last
+        with loop(b, self.phase, end, TILE) as k:
             fetch(k)
-            low, high = self.tile(k, i64(0))
-            for c in range(TILE):
-                self.write(write, self.early, b.add(k, i64(c)), low[c], high[c])
+            self.write(write, k, *self.tile(k, i64(0), self.early))
+        if whole:
+            self.write(write, end, *self.tile(end, i64(0), self.early, TILE + 1))
 
     def upper(self, write: Write, fetch: Callable[[Value], None]) -> None:
-        """Columns L-1 .. 2L-1: tiles, one or three columns one by one, and five that the last five digits make."""
+        """Columns L-1 .. 2L-1: tiles, none or two columns one by one, and five that the last five digits make."""
         b = self.b
         five = b.sub(b.add(self.last, self.last), i64(TILE))
         with loop(b, self.last, b.sub(five, self.phase), TILE) as k:
             fetch(k)
             start = b.sub(k, self.last)
-            low, high = self.tile(k, b.add(start, i64(TILE - 1)))
+            low, high = self.tile(k, b.add(start, i64(TILE - 1)), self.late)
             tops = [self.digits(b.sub(self.last, i64(r))) for r in range(TILE - 1)]
             for t in range(TILE - 1):  # pairs with smaller i, which not all four columns have
                 own = self.digits(b.add(start, i64(t)))
                 for r in range(t + 1):
                     self.pair(low, high, t - r, own, tops[r])
-            for c in range(TILE):
-                self.write(write, self.late, b.add(k, i64(c)), low[c], high[c])
+            self.write(write, k, low, high)
         with loop(b, b.sub(five, self.phase), five, 1) as k:
-            self.write(write, self.late, k, *self.single(k, b.sub(k, self.last)))
-        low, high = ([constant(0) for _ in range(TILE + 1)] for _ in range(2))
+            self.write(write, k, *self.single(k, b.sub(k, self.last), self.late))
+        fetch(five)
+        low = [self.late(b.add(five, i64(c))) for c in range(TILE + 2)]
+        high = [constant(0) for _ in low]
         self.corner(low, high, [self.digits(b.sub(self.last, i64(TILE - e))) for e in range(TILE + 1)], TILE)
-        for c in range(TILE + 1):
-            self.write(write, self.late, b.add(five, i64(c)), low[c], high[c])
-        self.write(write, self.late, b.add(self.last, self.length), constant(0), constant(0))
+        self.write(write, five, low, high)
 
 
 class Square(Products):
@@ -268,8 +279,8 @@ class Square(Products):
     def equal(self, low: Sums, high: Sums, c: int, digits: list[Value]) -> None:
         self.add(low, high, c, digits[0], digits[0])
 
-    def early(self, _k: Value, value: Value) -> Value:
-        return value
+    def early(self, _k: Value) -> Value:
+        return constant(0)
 
     late = early
 
@@ -279,13 +290,15 @@ def _nothing(_column: Value) -> None:
 
 
 def _fetching(b: ir.IRBuilder, wanted: list[Value]) -> Callable[[Value], None]:
-    """Asks for a cache line a column from each address, the last to write: what the next call will want."""
+    """Asks for a cache line a column from each address, a second one to write: what the next call will want.
+
+    A few lines a tile: all at once they would fill the buffers for misses and hold up everything behind them.
+    """
 
     def fetch(k: Value) -> None:
         for at, address in enumerate(wanted):
             for line in range(TILE):
-                here = b.add(address, b.mul(b.add(k, i64(line)), i64(64)))
-                emit_prefetch(b, here, write=at == len(wanted) - 1)
+                emit_prefetch(b, b.add(address, b.mul(b.add(k, i64(line)), i64(64))), write=at == 1)
 
     return fetch
 
@@ -300,21 +313,21 @@ def emit_columns(b: ir.IRBuilder, columns: Products, acc: Value, start: Value | 
     columns.upper(digits.write, fetch)
 
 
-def make_columns(products: int, *, start: bool = False, fetching: bool = False) -> Any:
-    """columns(acc, lists, [start,] [next_a, next_b, next_out,] a, b, [c, d,] L): acc <- a*b [+ c*d] [+ start]
+def make_columns(products: int, *, start: bool = False, fetching: int = 0) -> Any:
+    """columns(acc, lists, [start,] [next, [next_out,]] a, b, [c, d,] L): acc <- a*b [+ c*d] [+ start]
 
-    The L columns at start are signed, below 2^54. With `fetching`, 2L lines from each address are asked for.
+    The L columns at start are signed, below 2^54. From `fetching` addresses 2L - 2 lines are asked for.
     """
 
     def emit(b: Any, acc: Any, lists: Any, *rest: Any) -> None:
         *operands, length = rest
         first = operands.pop(0) if start else None
-        wanted = [operands.pop(0) for _ in range(3)] if fetching else []
+        wanted = [operands.pop(0) for _ in range(fetching)]
         columns = Products(b, list(zip(operands[::2], operands[1::2], strict=True)), lists, length)
         columns.prepare()
         emit_columns(b, columns, acc, first, wanted)
 
-    return staged(emit, 3 + 2 * products + start + 3 * fetching)
+    return staged(emit, 3 + 2 * products + start + fetching)
 
 
 def make_square_columns() -> Any:
@@ -328,8 +341,7 @@ def make_low_half() -> Any:
     def emit(b: Any, out: Any, lists: Any, a: Any, other: Any, length: Any) -> None:
         columns, digits = Products(b, [(a, other)], lists, length), Digits(b, out)
         columns.prepare()
-        columns.lower(digits.write, _nothing)
-        columns.write(digits.write, columns.early, columns.last, *columns.single(columns.last, i64(0)))
+        columns.lower(digits.write, _nothing, whole=True)
 
     return staged(emit, 5)
 
@@ -344,10 +356,10 @@ def make_high_half() -> Any:
         columns, digits = Products(b, [(m, n)], lists, length), Digits(b, acc, acc)
         columns.prepare()
         first = b.sub(columns.last, i64(TILE))
-        low, high = columns.tile(first, i64(0))
+        low, high = columns.tile(first, i64(0), columns.early)
         b.store(high[1], columns.below)
         for c, write in ((2, digits.begin), (3, digits.write)):
-            columns.write(write, columns.early, b.add(first, i64(c)), low[c], high[c])
+            columns.write(write, b.add(first, i64(c)), low[c : c + 1], high[c : c + 1])
         columns.upper(digits.write, _nothing)
 
     return staged(emit, 5)

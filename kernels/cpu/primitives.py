@@ -22,7 +22,7 @@ from hecore.kernels.cpu.montgomery import (
     emit_sum_of_products,
     i64,
 )
-from hecore.kernels.cpu.vector import emit_load, emit_mul_hi, emit_mul_lo, emit_prefetch
+from hecore.kernels.cpu.vector import emit_load, emit_mul_hi, emit_mul_lo
 
 _P = types.intp
 
@@ -224,64 +224,6 @@ def make_reduce_plus(rows: int, *, doubled: bool = False) -> Any:
         return statement(7), primitive(emit)
 
     return reduce_plus
-
-
-def _fetching(b: ir.IRBuilder, rows: int, lines: int, wanted: list[Value]) -> Callable[[Value], None]:
-    """Asks for `lines` cache lines a row from each address, the last to write: what the next call will want.
-
-    A few lines a pass: all at once they would fill the buffers for misses and hold up everything behind them.
-    """
-
-    def fetch(row: Value) -> None:
-        first = b.mul(row, i64(64 * lines))
-        for at, address in enumerate(wanted):
-            for line in range(lines * rows):
-                emit_prefetch(b, b.add(b.add(address, first), i64(64 * line)), write=at == len(wanted) - 1)
-
-    return fetch
-
-
-def make_reduce_fetching(rows: int) -> Any:
-    """reduce_fetching(acc, out, n, k0, next_a, next_b, next_out, L): L lines of each are asked for; m is not kept."""
-
-    def emit(b: Any, acc: Any, out: Any, n: Any, k0: Any, *wanted_and_length: Any) -> None:
-        *wanted, length = wanted_and_length
-        own, tail, fetch = held(b, acc), Tail(b, out, length), _fetching(b, rows, 1, wanted)
-        emit_sum_of_products(b, rows, acc, [], n, k0, None, length, tail, begin=own, above=own, beside=fetch)
-
-    @intrinsic
-    def fetching(_t: Any, acc: Any, out: Any, n: Any, k0: Any, next_a: Any, next_b: Any, to: Any, length: Any) -> Any:
-        return statement(8), primitive(emit)
-
-    return fetching
-
-
-def make_reduce_from_fetching(rows: int) -> Any:
-    """reduce_from_fetching(acc, out, plus, minus, n, k0, next_a, next_b, next_out, L): 2L lines of each."""
-
-    def emit(b: Any, acc: Any, out: Any, plus: Any, minus: Any, n: Any, k0: Any, *wanted_and_length: Any) -> None:
-        *wanted, length = wanted_and_length
-        begin, above, tail = held_and_difference(b, acc, plus, minus), held(b, acc), Tail(b, out, length)
-        fetch = _fetching(b, rows, 2, wanted)
-        emit_sum_of_products(b, rows, acc, [], n, k0, None, length, tail, begin=begin, above=above, beside=fetch)
-
-    @intrinsic
-    def fetching(
-        _t: Any,
-        acc: Any,
-        out: Any,
-        plus: Any,
-        minus: Any,
-        n: Any,
-        k0: Any,
-        next_a: Any,
-        next_b: Any,
-        to: Any,
-        length: Any,
-    ) -> Any:
-        return statement(10), primitive(emit)
-
-    return fetching
 
 
 def make_square(rows: int) -> Any:
