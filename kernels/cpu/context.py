@@ -135,7 +135,7 @@ def make_context(modulus: Modulus, length: int | None = None) -> Context:
     columns += digits_of(r % n, length) + digits_of(r * r % n, length) + (bare.element(r) + [0] * length)[: 2 * length]
     columns += digits_of(r - r // 2 // n * n, length)
     assert len(columns) <= context_vectors(length)
-    if more := pair_constants(n, length):
+    if kind == SQUARE and (more := pair_constants(n, length)):
         columns += [0] * (context_vectors(length) - len(columns)) + more
     to = [broadcast(bare.element(r**power)) for power in (2, 3)]
     return Context(kind, length, n, modulus.value, broadcast(columns), *to)

@@ -1,8 +1,9 @@
 """How many vector multiply-adds each operation executes a lane group, counted from the code it runs.
 
-L is the digit count of a component (`elements.digits_for`); one half-size product is 2 L^2 multiply-adds, or three
-quarters of that by Karatsuba's method. Terms of order L (k0, carries are no multiply-adds) are counted where the code
-has them: a reduction adds L for choosing m.
+L is the digit count of a component (`elements.digits_for`); one half-size product is 2 L^2 multiply-adds, three
+quarters of that by one level of Karatsuba's method, or little more than half by pairs of digits (`pairs`), which turns
+operands into digits of its own. Terms of order L are counted where the code has them: a reduction row by row adds L for
+choosing m.
 `schoolbook` is what the same mathematics costs by plain operand scanning with a full-size modulus: the yardstick that
 the five-product form, squarings and logarithmic tables are measured against.
 """
@@ -13,41 +14,89 @@ from hecore.kernels.cpu.elements import digits_for
 from hecore.kernels.cpu.engine import best_window
 from hecore.kernels.cpu.fermat import fermat_window
 from hecore.kernels.cpu.karatsuba import one_pays, two_pay
+from hecore.kernels.cpu.long_products import digits_of_pairs, pairs_pay
+from hecore.kernels.cpu.pairs import PAIR_BITS, TILE
 from hecore.kernels.cpu.vector import DIGIT_BITS
 
 
-def one_product(length: int) -> int:
+def recoding(length: int) -> int:
+    """`long_products.to_pairs`: two a digit but for the lowest of 51."""
+    return 2 * length - -(-length // PAIR_BITS)
+
+
+def _phase(digits: int) -> int:
+    """Of `pairs`: columns one by one before the tiles, half of them odd, whose two multiply-adds of nothing count."""
+    return (digits - 1) % TILE
+
+
+def _pair_columns(digits: int) -> int:
+    """The columns of one product, the prefix sums included."""
+    return digits**2 + digits + 2 * _phase(digits) + 2 * digits
+
+
+def _pair_square(digits: int) -> int:
+    return digits**2 + digits + 2 * _phase(digits)
+
+
+def _pair_reduction(digits: int) -> int:
+    """Half the columns twice, the prefix sums twice, and columns L'-4 (its high halves), L'-3 and L'-2 again."""
+    half = (digits - 1) // 2 * (digits + 1) + (digits + 1) + _phase(digits)
+    return 2 * half + 4 * digits + (digits - 3) // 2 * 3 + 2 + (digits - 1)
+
+
+def product_by_rows(length: int) -> int:
     """The columns of a*b: four half-length products, or Karatsuba's three."""
     return 6 * (length // 2) ** 2 if one_pays(length) else 2 * length**2
 
 
-def two_products(length: int) -> int:
+def reduction_by_rows(length: int) -> int:
+    return 2 * length**2 + length
+
+
+def one_product(length: int, recoded: int = 2) -> int:
+    """As above, or pairs with so many operands recoded."""
+    if pairs_pay(length):
+        return recoded * recoding(length) + _pair_columns(digits_of_pairs(length))
+    return product_by_rows(length)
+
+
+def two_products(length: int, recoded: int = 4) -> int:
     """The columns of a*b + c*d."""
+    if pairs_pay(length):
+        return recoded * recoding(length) + 2 * _pair_columns(digits_of_pairs(length))
     return 12 * (length // 2) ** 2 if two_pay(length) else 4 * length**2
 
 
 def reduction(length: int) -> int:
-    return 2 * length**2 + length
+    return _pair_reduction(digits_of_pairs(length)) if pairs_pay(length) else reduction_by_rows(length)
 
 
 def multiply_plain(length: int) -> int:
-    return one_product(length) + reduction(length)
+    return product_by_rows(length) + reduction_by_rows(length)
 
 
 def square_plain(length: int) -> int:
-    return (length**2 + length) + reduction(length)
+    return (length**2 + length) + reduction_by_rows(length)
+
+
+def multiply_component(length: int) -> int:
+    """A product modulo the root of a square."""
+    return one_product(length) + reduction(length)
 
 
 def multiply_square(length: int) -> int:
-    return one_product(length) + two_products(length) + 2 * reduction(length)
+    return one_product(length) + two_products(length, recoded=2) + 2 * reduction(length)
 
 
 def square_square(length: int) -> int:
-    return square_plain(length) + multiply_plain(length)
+    product = one_product(length, recoded=1) + reduction(length)
+    if pairs_pay(length):
+        return recoding(length) + _pair_square(digits_of_pairs(length)) + reduction(length) + product
+    return square_plain(length) + product
 
 
 def multiply_single(length: int) -> int:
-    return 2 * multiply_plain(length)
+    return multiply_component(length) + one_product(length, recoded=1) + reduction(length)
 
 
 def add_multiply_plain(length: int) -> int:
@@ -80,16 +129,17 @@ def fixed_base(length: int, exponent_bits: int, window: int) -> int:
     """`power.fixed_base` modulo a square, table building apart: entries in pairs, a product of two singles each."""
     windows = -(-exponent_bits // window)
     joins = -(-windows // 2) - 1
-    return windows // 2 * multiply_plain(length) + joins * multiply_square(length) + 2 * multiply_plain(length)
+    ends = multiply_plain(length) + multiply_component(length)
+    return windows // 2 * multiply_component(length) + joins * multiply_square(length) + ends
 
 
 def fermat_power(length: int, bits: int, window: int | None = None) -> int:
     """`fermat.fermat_powers`: table and correction modulo p, squarings and products of singles modulo p^2."""
     window = window or fermat_window(bits)
     windows, entries = -(-bits // window), 1 << window
-    table = (entries - 2) * multiply_plain(length)
+    table = (entries - 2) * multiply_component(length)
     powers = (windows - 1) * (window * square_square(length) + multiply_single(length)) + multiply_single(length)
-    horner = (entries - 3) * add_multiply_plain(length) + 3 * multiply_plain(length)
+    horner = (entries - 3) * add_multiply_plain(length) + 2 * multiply_plain(length) + multiply_component(length)
     return table + powers + horner
 
 

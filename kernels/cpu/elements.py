@@ -42,6 +42,7 @@ from hecore.kernels.cpu.multiplications import (
     cross_plus,
     multiply,
     multiply_biased,
+    multiply_by_rows,
     multiply_first,
     multiply_from,
     multiply_plus,
@@ -51,6 +52,7 @@ from hecore.kernels.cpu.multiplications import (
     product,
     reduce_plus,
     square,
+    square_by_rows,
     square_first,
 )
 from hecore.kernels.cpu.vector import (
@@ -172,12 +174,12 @@ def subtract_if_not_below(x, n, count):
 @shared(6)
 def multiply_plain(r, x, y, c, length, w):
     """r <- x*y/R modulo n."""
-    multiply(w, r, x, y, N(c), c, w + 4 * length * V, length)
+    multiply_by_rows(w, r, x, y, N(c), c, w + 4 * length * V, length)
 
 
 @shared(5)
 def square_plain(r, x, c, length, w):
-    square(w, r, x, N(c), c, w + 4 * length * V, length)
+    square_by_rows(w, r, x, N(c), c, w + 4 * length * V, length)
 
 
 @shared(6)

@@ -33,7 +33,7 @@ from hecore.kernels.cpu.vector import (
 )
 
 V = VECTOR_BYTES
-PAIRS_FROM = 24
+PAIRS_FROM = 28  # on Zen 4, where additions find ports of their own; in general registers they do not pay
 
 _one, _one_from = pairs.make_columns(1), pairs.make_columns(1, start=True)
 _two, _two_from = pairs.make_columns(2), pairs.make_columns(2, start=True)
@@ -43,7 +43,7 @@ _square, _low_half, _high_half = pairs.make_square_columns(), pairs.make_low_hal
 
 
 def pairs_pay(length: int) -> bool:
-    return length >= PAIRS_FROM
+    return IFMA and length >= PAIRS_FROM
 
 
 def digits_of_pairs(length: int) -> int:
@@ -189,24 +189,31 @@ def columns_of_one_from(w, plus, minus, a, b, length):
     _one_from(columns, lists, start, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
 
 
-@shared(5)
-def columns_of_one_biased(w, a, b, c, length):
-    biased(w, c, length)
-    to_pairs(lot_at(w, 1, length), a, length, length)
-    to_pairs(lot_at(w, 2, length), b, length, length)
-    columns, lists, start = columns_at(w, length), lists_at(w, length), lot_at(w, 0, length)
-    _one_from(columns, lists, start, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
-
-
 @shared(3)
 def columns_of_square(w, a, length):
     to_pairs(lot_at(w, 1, length), a, length, length)
     _square(columns_at(w, length), lot_at(w, 1, length), pair_length(length))
 
 
+@shared(3)
+def columns_of_left(w, b, length):
+    """a*b for the first operand that the columns before had."""
+    to_pairs(lot_at(w, 2, length), b, length, length)
+    columns, lists = columns_at(w, length), lists_at(w, length)
+    _one(columns, lists, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
+
+
+@shared(4)
+def columns_of_left_biased(w, b, c, length):
+    biased(w, c, length)
+    to_pairs(lot_at(w, 2, length), b, length, length)
+    columns, lists, start = columns_at(w, length), lists_at(w, length), lot_at(w, 0, length)
+    _one_from(columns, lists, start, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
+
+
 @shared(6)
 def columns_of_left_fetching(w, b, next_a, next_out, c, length):
-    """a*b, biased, where `columns_of_square` has left a."""
+    """Likewise, and lines from two addresses on are asked for."""
     biased(w, c, length)
     to_pairs(lot_at(w, 2, length), b, length, length)
     columns, lists, start = columns_at(w, length), lists_at(w, length), lot_at(w, 0, length)

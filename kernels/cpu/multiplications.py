@@ -18,8 +18,9 @@ from hecore.kernels.cpu.karatsuba import (
 from hecore.kernels.cpu.long_products import (
     columns_of_cross,
     columns_of_cross_biased,
+    columns_of_left,
+    columns_of_left_biased,
     columns_of_one,
-    columns_of_one_biased,
     columns_of_one_from,
     columns_of_square,
     columns_of_two,
@@ -110,11 +111,7 @@ def reduce_twice_plus(acc, out, quotient, complement, n, k0, length):
 
 
 @shared(8)
-def multiply(w, out, a, b, n, k0, m, length):
-    if paired(length):
-        columns_of_one(w, a, b, length)
-        reduced(w, out, k0, m, length)
-        return
+def multiply_by_rows(w, out, a, b, n, k0, m, length):
     if for_one(length):
         multiply_columns(w, a, b, SUMS(w, length), length)
         reduce(w, out, n, k0, m, length)
@@ -122,16 +119,30 @@ def multiply(w, out, a, b, n, k0, m, length):
         _multiply(w, out, a, b, n, k0, m, length)
 
 
+@shared(8)
+def multiply(w, out, a, b, n, k0, m, length):
+    if paired(length):
+        columns_of_one(w, a, b, length)
+        reduced(w, out, k0, m, length)
+    else:
+        multiply_by_rows(w, out, a, b, n, k0, m, length)
+
+
+@shared(7)
+def square_by_rows(w, out, a, n, k0, m, length):
+    if length % 4 == 0 and length > 4:
+        _square4(w, out, a, n, k0, m, length)
+    else:
+        _square2(w, out, a, n, k0, m, length)
+
+
 @shared(7)
 def square(w, out, a, n, k0, m, length):
     if paired(length):
         columns_of_square(w, a, length)
         reduced(w, out, k0, m, length)
-        return
-    if length % 4 == 0 and length > 4:
-        _square4(w, out, a, n, k0, m, length)
     else:
-        _square2(w, out, a, n, k0, m, length)
+        square_by_rows(w, out, a, n, k0, m, length)
 
 
 @shared(7)
@@ -194,9 +205,9 @@ def multiply_two_biased(w, out, m, a, b, d, e, c, length):
 
 @shared(7)
 def multiply_biased(w, out, m, a, b, c, length):
-    """Likewise of a*b."""
+    """Likewise of a*b, for an a that was the first operand of that multiplication."""
     if paired(length):
-        columns_of_one_biased(w, a, b, c, length)
+        columns_of_left_biased(w, b, c, length)
         reduced_alone(w, out, c, length)
     else:
         multiply_from(w, out, BIAS(c, length), m, a, b, N(c), c, length)
@@ -234,7 +245,7 @@ def product(acc, a, b, length):
 @shared(9)
 def multiply_plus(w, out, quotient, complement, a, b, n, k0, length):
     if paired(length):
-        columns_of_one(w, a, b, length)
+        columns_of_left(w, b, length)
         reduced_plus(w, out, quotient, complement, 0, k0, length)
         return
     if for_one(length):
@@ -247,7 +258,7 @@ def multiply_plus(w, out, quotient, complement, a, b, n, k0, length):
 @shared(9)
 def multiply_twice_plus(w, out, quotient, complement, a, b, n, k0, length):
     if paired(length):
-        columns_of_one(w, a, b, length)
+        columns_of_left(w, b, length)
         reduced_plus(w, out, quotient, complement, 1, k0, length)
         return
     if for_one(length):
