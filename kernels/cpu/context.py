@@ -15,7 +15,7 @@ from hecore.errors import ParameterError
 from hecore.kernels.cpu.batch import row_words
 from hecore.kernels.cpu.elements import PLAIN, SLACK_BITS, SQUARE, context_vectors, digits_for
 from hecore.kernels.cpu.fermat import correction_weights, fermat_window
-from hecore.kernels.cpu.long_products import pair_constants
+from hecore.kernels.cpu.long_products import pair_constants, pairs_pay
 from hecore.kernels.cpu.montgomery import MAX_DIGITS
 from hecore.kernels.cpu.vector import DIGIT_BITS, DIGIT_MASK, LANES
 
@@ -135,8 +135,8 @@ def make_context(modulus: Modulus, length: int | None = None) -> Context:
     columns += digits_of(r % n, length) + digits_of(r * r % n, length) + (bare.element(r) + [0] * length)[: 2 * length]
     columns += digits_of(r - r // 2 // n * n, length)
     assert len(columns) <= context_vectors(length)
-    if kind == SQUARE and (more := pair_constants(n, length)):
-        columns += [0] * (context_vectors(length) - len(columns)) + more
+    if kind == SQUARE and pairs_pay(length):
+        columns += [0] * (context_vectors(length) - len(columns)) + pair_constants(n, length)
     to = [broadcast(bare.element(r**power)) for power in (2, 3)]
     return Context(kind, length, n, modulus.value, broadcast(columns), *to)
 

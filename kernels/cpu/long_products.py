@@ -52,9 +52,7 @@ def digits_of_pairs(length: int) -> int:
 
 
 def pair_constants(n: int, length: int) -> list[int]:
-    """-1/n modulo R, n, and n's least multiple from R on, L' digits each; nothing for lengths that do without."""
-    if not pairs_pay(length):
-        return []
+    """-1/n modulo R, n, and n's least multiple from R on, L' digits each."""
     radix = 1 << DIGIT_BITS * length
     values = [-pow(n, -1, radix) % radix, n, -(-radix // n) * n]
     return [value >> PAIR_BITS * i & PAIR_MASK for value in values for i in range(digits_of_pairs(length))]
@@ -104,7 +102,7 @@ def bias_at(c, length):
 def to_pairs(out, x, count, length):
     """L' digits of `count` digits of 52 bits; 51 of these make 52. A product with 2^i shifts, both ways at once."""
     mask, nought = splat(np.uint64(PAIR_MASK)), splat(np.uint64(0))
-    k, at = 0, 0
+    k, at, whole = 0, 0, pair_length(length)
     while at < count:
         below, power = load(x, at), splat(np.uint64(2))
         store(out, k, and_(below, mask))
@@ -113,9 +111,10 @@ def to_pairs(out, x, count, length):
             here = load(x, at + i)
             store(out, k + i, and_(mul_lo(mul_hi(nought, below, power), here, power), mask))
             power, below = add(power, power), here
-        store(out, k + run, mul_hi(nought, below, power))
+        if k + run < whole:
+            store(out, k + run, mul_hi(nought, below, power))
         at, k = at + run, k + run + 1
-    for i in range(k, pair_length(length)):
+    for i in range(k, whole):
         store(out, i, nought)
 
 

@@ -84,8 +84,7 @@ def test_sums_are_left_where_the_next_product_looks(length: int) -> None:
 
 
 def test_three_quarters_are_counted() -> None:
-    assert counts.one_product(40) * 4 == 3 * 2 * 40**2
+    assert counts.product_by_rows(40) * 4 == 3 * 2 * 40**2
     assert counts.two_products(20) * 4 == 3 * 4 * 20**2
-    assert counts.one_product(20) == 2 * 20**2
-    assert counts.two_products(46) == 4 * 46**2
-    assert counts.two_products(30) == 3 * 30**2
+    assert counts.product_by_rows(20) == 2 * 20**2
+    assert counts.two_products(22) == 4 * 22**2
