@@ -25,17 +25,16 @@ from hecore.kernels.cpu.elements import (
     multiply_one_plus,
     multiply_plain,
     multiply_single,
-    multiply_square_fetching,
     multiply_two_singles,
     normalise,
     point_rows,
     scatter,
     split_canonical,
-    square_plain,
-    square_square_fetching,
+    square_element,
     subtract_if_not_below,
     zero,
 )
+from hecore.kernels.cpu.long_products import A, B, C, D, gather_recoded, multiply_lots, paired, square_lots
 from hecore.kernels.cpu.multiplications import WORK_LENGTHS, WORK_MORE, multiply_two, product
 from hecore.kernels.cpu.vector import (
     LANES,
@@ -202,20 +201,26 @@ def multiply_arrays(out, a, b, same, context, length, kind, first, last, scratch
     x, y = slot(base, length, 0), slot(base, length, 1)
     for g in range(first, last):
         point_rows(rows, a.ctypes.data, a.shape[1], g * LANES, a.shape[0], a.ctypes.data)
-        gather(x, rows, a.shape[1])
-        after = 8 * (g + 1) * LANES * a.shape[1]  # a gather touches lines too far apart for the hardware to foresee
+        after = 8 * (g + 1) * LANES * a.shape[1]
         next_a, next_b, next_out = a.ctypes.data + after, b.ctypes.data + after, out.ctypes.data + after
-        if same and kind == SQUARE:
-            square_square_fetching(x, x, c, length, w, next_a, next_out)
+        if kind == SQUARE and paired(length):
+            gather_recoded(w, A, rows, 0, length)
+            gather_recoded(w, B if same else C, rows, length, length)
+            if same:
+                square_lots(w, x, next_a, next_out, c, length)
+            else:
+                point_rows(rows, b.ctypes.data, b.shape[1], g * LANES, b.shape[0], b.ctypes.data)
+                gather_recoded(w, B, rows, 0, length)
+                gather_recoded(w, D, rows, length, length)
+                multiply_lots(w, x, next_a, next_b, next_out, c, length)
         elif same:
-            square_plain(x, x, c, length, w)
+            gather(x, rows, a.shape[1])
+            square_element(x, x, c, length, kind, w)
         else:
+            gather(x, rows, a.shape[1])
             point_rows(rows, b.ctypes.data, b.shape[1], g * LANES, b.shape[0], b.ctypes.data)
             gather(y, rows, b.shape[1])
-            if kind == SQUARE:
-                multiply_square_fetching(x, x, y, c, length, w, next_a, next_b, next_out)
-            else:
-                multiply_plain(x, x, y, c, length, w)
+            multiply_element(x, x, y, c, length, kind, w)
         point_rows(rows, out.ctypes.data, out.shape[1], g * LANES, out.shape[0], slot(base, length, 7))
         scatter(x, rows, out.shape[1])
 

@@ -24,14 +24,7 @@ import numpy as np
 from hecore.kernels.cpu import montgomery
 from hecore.kernels.cpu.cache import inner, shared
 from hecore.kernels.cpu.karatsuba import for_one, for_two, multiply_two_columns
-from hecore.kernels.cpu.long_products import (
-    columns_of_cross_fetching,
-    columns_of_left_fetching,
-    columns_of_one_fetching,
-    columns_of_square,
-    paired,
-    reduced_alone,
-)
+from hecore.kernels.cpu.long_products import paired
 from hecore.kernels.cpu.multiplications import (
     BIAS,
     SUMS,
@@ -46,6 +39,7 @@ from hecore.kernels.cpu.multiplications import (
     multiply_first,
     multiply_from,
     multiply_plus,
+    multiply_twice_biased,
     multiply_twice_plus,
     multiply_two,
     multiply_two_biased,
@@ -144,17 +138,6 @@ def normalise(destination, columns, count):
         c = carry(t)
 
 
-@inner
-def double(destination, x, count):
-    """2x for digits x < R/2."""
-    k = splat(np.uint64(0))
-    for j in range(count):
-        t = load(x, j)
-        t = add(add(t, t), k)
-        store(destination, j, low_digit(t))
-        k = carry(t)
-
-
 @shared(3)
 def subtract_if_not_below(x, n, count):
     """x <- x - n where x >= n, else x, without a branch; digits in, digits out."""
@@ -196,10 +179,9 @@ def multiply_square(r, x, y, c, length, w):
 def square_square(r, x, c, length, w):
     """r <- x*x/R modulo n^2."""
     size = length * V
-    low, m, twice = w + 2 * size, w + 3 * size, w + 4 * size
+    low, m = w + 2 * size, w + 3 * size
     square_first(w, low, x, c, m, length)
-    double(twice, x + size, length)
-    multiply_biased(w, r + size, m, x, twice, c, length)
+    multiply_twice_biased(w, r + size, m, x, x + size, c, length)
     copy(r, low, length)
 
 
@@ -363,35 +345,6 @@ def square_element(r, x, c, length, kind, w):
         square_plain(r, x, c, length, w)
     else:
         square_square(r, x, c, length, w)
-
-
-# -- products of arrays: as above, and the next group's lines are asked for on the way -------------------------------
-
-
-@shared(9)
-def multiply_square_fetching(r, x, y, c, length, w, next_a, next_b, next_out):
-    if not paired(length):
-        multiply_square(r, x, y, c, length, w)
-        return
-    size = length * V
-    columns_of_one_fetching(w, x, y, next_a, length)
-    reduced_alone(w, r, c, length)
-    columns_of_cross_fetching(w, x + size, y + size, next_b, next_out, c, length)
-    reduced_alone(w, r + size, c, length)
-
-
-@shared(7)
-def square_square_fetching(r, x, c, length, w, next_a, next_out):
-    if not paired(length):
-        square_square(r, x, c, length, w)
-        return
-    size = length * V
-    twice = w + 2 * size
-    columns_of_square(w, x, length)
-    reduced_alone(w, r, c, length)
-    double(twice, x + size, length)
-    columns_of_left_fetching(w, twice, next_a, next_out, c, length)
-    reduced_alone(w, r + size, c, length)
 
 
 # -- lanes <-> rows of element-major memory ------------------------------------------------------------------

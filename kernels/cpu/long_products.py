@@ -15,6 +15,7 @@ from hecore.kernels.cpu.pairs import PAIR_BITS, PAIR_MASK
 from hecore.kernels.cpu.vector import (
     DIGIT_BITS,
     IFMA,
+    LANES,
     VECTOR_BYTES,
     add,
     and_,
@@ -29,6 +30,7 @@ from hecore.kernels.cpu.vector import (
     splat,
     store,
     sub,
+    transpose_in,
     xor,
 )
 
@@ -37,9 +39,12 @@ PAIRS_FROM = 28  # on Zen 4, where additions find ports of their own; in general
 
 _one, _one_from = pairs.make_columns(1), pairs.make_columns(1, start=True)
 _two, _two_from = pairs.make_columns(2), pairs.make_columns(2, start=True)
-_one_fetching = pairs.make_columns(1, fetching=1)
-_one_from_fetching, _two_from_fetching = (pairs.make_columns(n, start=True, fetching=2) for n in (1, 2))
+_twice_from = pairs.make_columns(1, start=True, doubled=True)
+_one_fetching, _two_fetching = pairs.make_columns(1, fetching=1), pairs.make_columns(2, start=True, fetching=2)
+_twice_fetching = pairs.make_columns(1, start=True, doubled=True, fetching=2)
 _square, _low_half, _high_half = pairs.make_square_columns(), pairs.make_low_half(), pairs.make_high_half()
+
+QUOTIENT, A, B, C, D = range(5)  # lots of L' digits; the quotient's also holds what columns start from
 
 
 def pairs_pay(length: int) -> bool:
@@ -71,7 +76,6 @@ def columns_at(w, length):
 
 @inner
 def lot_at(w, i, length):
-    """The quotient, or what columns start from; a, b, c, d."""
     return columns_at(w, length) + (2 + (2 + i) * pair_length(length)) * V
 
 
@@ -98,22 +102,49 @@ def bias_at(c, length):
 # -- digits of 52 bits and of 51
 
 
-@inner
-def to_pairs(out, x, count, length):
-    """L' digits of `count` digits of 52 bits; 51 of these make 52. A product with 2^i shifts, both ways at once."""
-    mask, nought = splat(np.uint64(PAIR_MASK)), splat(np.uint64(0))
-    k, at, whole = 0, 0, pair_length(length)
+@shared(5)
+def recode(w, lot, x, count, length):
+    """A lot of the digits at x, `count` of 52 bits: 51 of them are 52 of 51 bits."""
+    out, whole, nought = lot_at(w, lot, length), pair_length(length), splat(np.uint64(0))
+    mask = splat(np.uint64(PAIR_MASK))
+    k, at = 0, 0
     while at < count:
         below, power = load(x, at), splat(np.uint64(2))
         store(out, k, and_(below, mask))
         run = min(count - at, PAIR_BITS)
-        for i in range(1, run):
+        for i in range(1, run):  # a product with 2^i shifts, both ways at once
             here = load(x, at + i)
             store(out, k + i, and_(mul_lo(mul_hi(nought, below, power), here, power), mask))
             power, below = add(power, power), here
         if k + run < whole:
             store(out, k + run, mul_hi(nought, below, power))
         at, k = at + run, k + run + 1
+    for i in range(k, whole):
+        store(out, i, nought)
+
+
+@shared(5)
+def gather_recoded(w, lot, rows, start, length):
+    """`recode` of words start .. start+L-1 of rows (`elements.gather`), eight at a time, L >= 8."""
+    out, whole, nought, spare = lot_at(w, lot, length), pair_length(length), splat(np.uint64(0)), lists_at(w, length)
+    mask = splat(np.uint64(PAIR_MASK))
+    k, phase, first = 0, 0, 0
+    below, power = nought, nought
+    for at in range(length):
+        if at % LANES == 0:
+            first = min(at, length - LANES)
+            transpose_in(spare, rows, start + first)
+        here = load(spare, at - first)
+        if phase == 0:
+            store(out, k, and_(here, mask))
+            power = splat(np.uint64(1))
+        else:
+            store(out, k, and_(mul_lo(mul_hi(nought, below, power), here, power), mask))
+        power, below = add(power, power), here
+        k, phase = k + 1, phase + 1
+        if phase == PAIR_BITS or at == length - 1:
+            store(out, k, mul_hi(nought, below, power))
+            k, phase = k + 1, 0
     for i in range(k, whole):
         store(out, i, nought)
 
@@ -136,8 +167,8 @@ def from_pairs(out, x, bit, length):
         at, j, shift = at + run + 1, j + run, 0
 
 
-@inner
-def difference(w, plus, minus, length):
+@shared(4)
+def start_from(w, plus, minus, length):
     """What columns start from: plus - minus, L columns each, below 2R and not negative."""
     spare = lists_at(w, length)
     k = splat(np.uint64(0))
@@ -146,125 +177,87 @@ def difference(w, plus, minus, length):
         store(spare, j, low_digit(t))
         k = borrow(t)
     store(spare, length, k)
-    to_pairs(lot_at(w, 0, length), spare, length + 1, length)
+    recode(w, QUOTIENT, spare, length + 1, length)
 
 
-@inner
-def biased(w, c, length):
+@shared(3)
+def start_biased(w, c, length):
     """What columns start from: a multiple of n, at least R, less the quotient of the reduction before."""
-    start, bias = lot_at(w, 0, length), bias_at(c, length)
+    start, bias = lot_at(w, QUOTIENT, length), bias_at(c, length)
     for k in range(pair_length(length)):
         store(start, k, sub(load(bias, k), load(start, k)))
 
 
-# -- columns
+# -- columns, of what stands in the lots
 
 
-@shared(4)
-def columns_of_one(w, a, b, length):
-    """a*b; leaves both operands' digits."""
-    to_pairs(lot_at(w, 1, length), a, length, length)
-    to_pairs(lot_at(w, 2, length), b, length, length)
-    columns, lists = columns_at(w, length), lists_at(w, length)
-    _one(columns, lists, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
+@shared(2)
+def columns_of_one(w, length):
+    """a*b"""
+    a, b = lot_at(w, A, length), lot_at(w, B, length)
+    _one(columns_at(w, length), lists_at(w, length), a, b, pair_length(length))
 
 
-@shared(5)
-def columns_of_one_fetching(w, a, b, next_a, length):
+@shared(3)
+def columns_of_one_fetching(w, next_a, length):
     """Likewise, and 2L' - 2 lines from `next_a` on are asked for."""
-    to_pairs(lot_at(w, 1, length), a, length, length)
-    to_pairs(lot_at(w, 2, length), b, length, length)
-    columns, lists = columns_at(w, length), lists_at(w, length)
-    _one_fetching(columns, lists, next_a, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
+    a, b = lot_at(w, A, length), lot_at(w, B, length)
+    _one_fetching(columns_at(w, length), lists_at(w, length), next_a, a, b, pair_length(length))
 
 
-@shared(6)
-def columns_of_one_from(w, plus, minus, a, b, length):
-    """plus - minus + a*b"""
-    difference(w, plus, minus, length)
-    to_pairs(lot_at(w, 1, length), a, length, length)
-    to_pairs(lot_at(w, 2, length), b, length, length)
-    columns, lists, start = columns_at(w, length), lists_at(w, length), lot_at(w, 0, length)
-    _one_from(columns, lists, start, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
+@shared(2)
+def columns_of_one_from(w, length):
+    """start + a*b"""
+    start, a, b = lot_at(w, QUOTIENT, length), lot_at(w, A, length), lot_at(w, B, length)
+    _one_from(columns_at(w, length), lists_at(w, length), start, a, b, pair_length(length))
 
 
-@shared(3)
-def columns_of_square(w, a, length):
-    to_pairs(lot_at(w, 1, length), a, length, length)
-    _square(columns_at(w, length), lot_at(w, 1, length), pair_length(length))
-
-
-@shared(3)
-def columns_of_left(w, b, length):
-    """a*b for the first operand that the columns before had."""
-    to_pairs(lot_at(w, 2, length), b, length, length)
-    columns, lists = columns_at(w, length), lists_at(w, length)
-    _one(columns, lists, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
+@shared(2)
+def columns_of_twice_from(w, length):
+    """start + 2*a*b"""
+    start, a, b = lot_at(w, QUOTIENT, length), lot_at(w, A, length), lot_at(w, B, length)
+    _twice_from(columns_at(w, length), lists_at(w, length), start, a, b, pair_length(length))
 
 
 @shared(4)
-def columns_of_left_biased(w, b, c, length):
-    biased(w, c, length)
-    to_pairs(lot_at(w, 2, length), b, length, length)
-    columns, lists, start = columns_at(w, length), lists_at(w, length), lot_at(w, 0, length)
-    _one_from(columns, lists, start, lot_at(w, 1, length), lot_at(w, 2, length), pair_length(length))
+def columns_of_twice_fetching(w, next_a, next_out, length):
+    start, a, b = lot_at(w, QUOTIENT, length), lot_at(w, A, length), lot_at(w, B, length)
+    columns, lists = columns_at(w, length), lists_at(w, length)
+    _twice_fetching(columns, lists, start, next_a, next_out, a, b, pair_length(length))
 
 
-@shared(6)
-def columns_of_left_fetching(w, b, next_a, next_out, c, length):
-    """Likewise, and lines from two addresses on are asked for."""
-    biased(w, c, length)
-    to_pairs(lot_at(w, 2, length), b, length, length)
-    columns, lists, start = columns_at(w, length), lists_at(w, length), lot_at(w, 0, length)
-    a, b = lot_at(w, 1, length), lot_at(w, 2, length)
-    _one_from_fetching(columns, lists, start, next_a, next_out, a, b, pair_length(length))
+@shared(2)
+def columns_of_square(w, length):
+    """a*a"""
+    _square(columns_at(w, length), lot_at(w, A, length), pair_length(length))
 
 
-@inner
-def rest_of_two(w, x, y, length):
-    to_pairs(lot_at(w, 3, length), x, length, length)
-    to_pairs(lot_at(w, 4, length), y, length, length)
-
-
-@shared(4)
-def columns_of_cross(w, c, d, length):
-    """a*d + c*b, where `columns_of_one` has left a and b."""
-    rest_of_two(w, c, d, length)
-    columns, lists, a, b = columns_at(w, length), lists_at(w, length), lot_at(w, 1, length), lot_at(w, 2, length)
-    _two(columns, lists, a, lot_at(w, 4, length), lot_at(w, 3, length), b, pair_length(length))
-
-
-@shared(5)
-def columns_of_cross_biased(w, x, y, c, length):
-    rest_of_two(w, x, y, length)
-    biased(w, c, length)
-    columns, lists, a, b = columns_at(w, length), lists_at(w, length), lot_at(w, 1, length), lot_at(w, 2, length)
-    start = lot_at(w, 0, length)
-    _two_from(columns, lists, start, a, lot_at(w, 4, length), lot_at(w, 3, length), b, pair_length(length))
-
-
-@shared(7)
-def columns_of_cross_fetching(w, x, y, next_b, next_out, c, length):
-    rest_of_two(w, x, y, length)
-    biased(w, c, length)
-    columns, lists, a, b = columns_at(w, length), lists_at(w, length), lot_at(w, 1, length), lot_at(w, 2, length)
-    x, y, start = lot_at(w, 3, length), lot_at(w, 4, length), lot_at(w, 0, length)
-    _two_from_fetching(columns, lists, start, next_b, next_out, a, y, x, b, pair_length(length))
-
-
-@inner
-def columns_of_two(w, a, b, c, d, length):
+@shared(2)
+def columns_of_two(w, length):
     """a*b + c*d"""
-    to_pairs(lot_at(w, 1, length), a, length, length)
-    to_pairs(lot_at(w, 2, length), d, length, length)
-    columns_of_cross(w, c, b, length)
+    a, b, c, d = lot_at(w, A, length), lot_at(w, B, length), lot_at(w, C, length), lot_at(w, D, length)
+    _two(columns_at(w, length), lists_at(w, length), a, b, c, d, pair_length(length))
 
 
-@inner
-def columns_of_two_biased(w, a, b, x, y, c, length):
-    to_pairs(lot_at(w, 1, length), a, length, length)
-    to_pairs(lot_at(w, 2, length), y, length, length)
-    columns_of_cross_biased(w, x, b, c, length)
+@shared(2)
+def columns_of_cross(w, length):
+    """a*d + c*b"""
+    a, b, c, d = lot_at(w, A, length), lot_at(w, B, length), lot_at(w, C, length), lot_at(w, D, length)
+    _two(columns_at(w, length), lists_at(w, length), a, d, c, b, pair_length(length))
+
+
+@shared(2)
+def columns_of_cross_from(w, length):
+    a, b, c, d = lot_at(w, A, length), lot_at(w, B, length), lot_at(w, C, length), lot_at(w, D, length)
+    columns, lists, start = columns_at(w, length), lists_at(w, length), lot_at(w, QUOTIENT, length)
+    _two_from(columns, lists, start, a, d, c, b, pair_length(length))
+
+
+@shared(4)
+def columns_of_cross_fetching(w, next_b, next_out, length):
+    a, b, c, d = lot_at(w, A, length), lot_at(w, B, length), lot_at(w, C, length), lot_at(w, D, length)
+    columns, lists, start = columns_at(w, length), lists_at(w, length), lot_at(w, QUOTIENT, length)
+    _two_fetching(columns, lists, start, next_b, next_out, a, d, c, b, pair_length(length))
 
 
 # -- reductions
@@ -273,7 +266,8 @@ def columns_of_two_biased(w, a, b, x, y, c, length):
 @shared(3)
 def reduce_pairs(w, c, length):
     """The columns plus m*n, from bit 52 L on, at their own place; m."""
-    count, columns, m, lists = pair_length(length), columns_at(w, length), lot_at(w, 0, length), lists_at(w, length)
+    count, columns = pair_length(length), columns_at(w, length)
+    m, lists = lot_at(w, QUOTIENT, length), lists_at(w, length)
     edge = DIGIT_BITS * length // PAIR_BITS
     bits = DIGIT_BITS * length - PAIR_BITS * edge
     _low_half(m, lists, columns, reciprocal_at(c, length), count)
@@ -290,7 +284,7 @@ def reduced(w, out, c, m, length):
     """out <- (columns + m*n)/R, m kept."""
     reduce_pairs(w, c, length)
     from_pairs(out, columns_at(w, length), DIGIT_BITS * length, length)
-    from_pairs(m, lot_at(w, 0, length), 0, length)
+    from_pairs(m, lot_at(w, QUOTIENT, length), 0, length)
 
 
 @shared(4)
@@ -310,3 +304,25 @@ def reduced_plus(w, out, quotient, complement, doubled, c, length):
         t = add(add(shift_left(load(out, j), places), k), add(load(quotient, j), and_(load(complement, j), high)))
         store(out, j, low_digit(t))
         k = borrow(t)
+
+
+# -- whole products modulo n^2, of lots: a + c*n times b + d*n, and the square of a + b*n
+
+
+@shared(7)
+def multiply_lots(w, r, next_a, next_b, next_out, c, length):
+    """The next group's lines are asked for on the way: a gather touches more than the hardware foresees."""
+    columns_of_one_fetching(w, next_a, length)
+    reduced_alone(w, r, c, length)
+    start_biased(w, c, length)
+    columns_of_cross_fetching(w, next_b, next_out, length)
+    reduced_alone(w, r + length * V, c, length)
+
+
+@shared(6)
+def square_lots(w, r, next_a, next_out, c, length):
+    columns_of_square(w, length)
+    reduced_alone(w, r, c, length)
+    start_biased(w, c, length)
+    columns_of_twice_fetching(w, next_a, next_out, length)
+    reduced_alone(w, r + length * V, c, length)

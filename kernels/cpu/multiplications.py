@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from hecore.kernels.cpu import primitives
 from hecore.kernels.cpu.cache import inner, shared
 from hecore.kernels.cpu.karatsuba import (
-    SUMS_LENGTHS,
     add_columns,
     for_one,
     for_two,
@@ -16,21 +17,26 @@ from hecore.kernels.cpu.karatsuba import (
     multiply_two_columns,
 )
 from hecore.kernels.cpu.long_products import (
+    A,
+    B,
+    C,
+    D,
     columns_of_cross,
-    columns_of_cross_biased,
-    columns_of_left,
-    columns_of_left_biased,
+    columns_of_cross_from,
     columns_of_one,
     columns_of_one_from,
     columns_of_square,
+    columns_of_twice_from,
     columns_of_two,
-    columns_of_two_biased,
     paired,
+    recode,
     reduced,
     reduced_alone,
     reduced_plus,
+    start_biased,
+    start_from,
 )
-from hecore.kernels.cpu.vector import VECTOR_BYTES
+from hecore.kernels.cpu.vector import VECTOR_BYTES, add, carry, load, low_digit, splat, store
 
 V = VECTOR_BYTES
 # 8L vectors that functions of elements divide among themselves, then Karatsuba's 2L + 4 or 8L' + 4 for pairs.
@@ -71,8 +77,27 @@ def BIAS(c, length):
 
 
 @inner
+def double(destination, x, count):
+    """2x for digits x < R/2."""
+    k = splat(np.uint64(0))
+    for j in range(count):
+        t = load(x, j)
+        t = add(add(t, t), k)
+        store(destination, j, low_digit(t))
+        k = carry(t)
+
+
+@inner
 def SUMS(w, length):
     return w + 8 * length * V
+
+
+@inner
+def recode_four(w, a, b, c, d, length):
+    recode(w, A, a, length, length)
+    recode(w, B, b, length, length)
+    recode(w, C, c, length, length)
+    recode(w, D, d, length, length)
 
 
 # -- reductions of the columns, four rows a pass or six: Karatsuba's lengths are multiples of either
@@ -122,7 +147,9 @@ def multiply_by_rows(w, out, a, b, n, k0, m, length):
 @shared(8)
 def multiply(w, out, a, b, n, k0, m, length):
     if paired(length):
-        columns_of_one(w, a, b, length)
+        recode(w, A, a, length, length)
+        recode(w, B, b, length, length)
+        columns_of_one(w, length)
         reduced(w, out, k0, m, length)
     else:
         multiply_by_rows(w, out, a, b, n, k0, m, length)
@@ -139,7 +166,8 @@ def square_by_rows(w, out, a, n, k0, m, length):
 @shared(7)
 def square(w, out, a, n, k0, m, length):
     if paired(length):
-        columns_of_square(w, a, length)
+        recode(w, A, a, length, length)
+        columns_of_square(w, length)
         reduced(w, out, k0, m, length)
     else:
         square_by_rows(w, out, a, n, k0, m, length)
@@ -149,7 +177,9 @@ def square(w, out, a, n, k0, m, length):
 def multiply_first(w, out, a, b, c, m, length):
     """`multiply` whose m nothing reads but a biased multiplication right after it; with pairs it stays with `w`."""
     if paired(length):
-        columns_of_one(w, a, b, length)
+        recode(w, A, a, length, length)
+        recode(w, B, b, length, length)
+        columns_of_one(w, length)
         reduced_alone(w, out, c, length)
     else:
         multiply(w, out, a, b, N(c), c, m, length)
@@ -158,7 +188,8 @@ def multiply_first(w, out, a, b, c, m, length):
 @shared(6)
 def square_first(w, out, a, c, m, length):
     if paired(length):
-        columns_of_square(w, a, length)
+        recode(w, A, a, length, length)
+        columns_of_square(w, length)
         reduced_alone(w, out, c, length)
     else:
         square(w, out, a, N(c), c, m, length)
@@ -167,7 +198,10 @@ def square_first(w, out, a, c, m, length):
 @shared(9)
 def multiply_from(w, out, plus, minus, a, b, n, k0, length):
     if paired(length):
-        columns_of_one_from(w, plus, minus, a, b, length)
+        start_from(w, plus, minus, length)
+        recode(w, A, a, length, length)
+        recode(w, B, b, length, length)
+        columns_of_one_from(w, length)
         reduced_alone(w, out, k0, length)
         return
     if for_one(length):
@@ -180,7 +214,8 @@ def multiply_from(w, out, plus, minus, a, b, n, k0, length):
 @shared(10)
 def multiply_two(w, out, a, b, c, d, n, k0, m, length):
     if paired(length):
-        columns_of_two(w, a, b, c, d, length)
+        recode_four(w, a, b, c, d, length)
+        columns_of_two(w, length)
         reduced(w, out, k0, m, length)
         return
     if for_two(length):
@@ -194,7 +229,9 @@ def multiply_two(w, out, a, b, c, d, n, k0, m, length):
 def multiply_two_biased(w, out, m, a, b, d, e, c, length):
     """out <- (BIAS - m + a*b + d*e + m'*n)/R, where m is the quotient of the multiplication right before."""
     if paired(length):
-        columns_of_two_biased(w, a, b, d, e, c, length)
+        recode_four(w, a, e, d, b, length)
+        start_biased(w, c, length)
+        columns_of_cross_from(w, length)
         reduced_alone(w, out, c, length)
     elif for_two(length):
         multiply_two_columns(w, a, b, d, e, SUMS(w, length), length)
@@ -207,10 +244,26 @@ def multiply_two_biased(w, out, m, a, b, d, e, c, length):
 def multiply_biased(w, out, m, a, b, c, length):
     """Likewise of a*b, for an a that was the first operand of that multiplication."""
     if paired(length):
-        columns_of_left_biased(w, b, c, length)
+        recode(w, B, b, length, length)
+        start_biased(w, c, length)
+        columns_of_one_from(w, length)
         reduced_alone(w, out, c, length)
     else:
         multiply_from(w, out, BIAS(c, length), m, a, b, N(c), c, length)
+
+
+@shared(7)
+def multiply_twice_biased(w, out, m, a, b, c, length):
+    """Likewise of 2*a*b; vectors 4L to 5L of w are for 2*b."""
+    if paired(length):
+        recode(w, B, b, length, length)
+        start_biased(w, c, length)
+        columns_of_twice_from(w, length)
+        reduced_alone(w, out, c, length)
+    else:
+        twice = w + 4 * length * V
+        double(twice, b, length)
+        multiply_from(w, out, BIAS(c, length), m, a, twice, N(c), c, length)
 
 
 @inner
@@ -228,7 +281,10 @@ def cross_biased(w, out, m, x, y, c, length):
     """multiply_two_biased of x0, y1, x1, y0, right after `multiply` of x0 and y0."""
     size = length * V
     if paired(length):
-        columns_of_cross_biased(w, x + size, y + size, c, length)
+        recode(w, C, x + size, length, length)
+        recode(w, D, y + size, length, length)
+        start_biased(w, c, length)
+        columns_of_cross_from(w, length)
         reduced_alone(w, out, c, length)
     elif for_two(length):
         cross_columns(w, x, y, length)
@@ -245,7 +301,8 @@ def product(acc, a, b, length):
 @shared(9)
 def multiply_plus(w, out, quotient, complement, a, b, n, k0, length):
     if paired(length):
-        columns_of_left(w, b, length)
+        recode(w, B, b, length, length)
+        columns_of_one(w, length)
         reduced_plus(w, out, quotient, complement, 0, k0, length)
         return
     if for_one(length):
@@ -258,7 +315,8 @@ def multiply_plus(w, out, quotient, complement, a, b, n, k0, length):
 @shared(9)
 def multiply_twice_plus(w, out, quotient, complement, a, b, n, k0, length):
     if paired(length):
-        columns_of_left(w, b, length)
+        recode(w, B, b, length, length)
+        columns_of_one(w, length)
         reduced_plus(w, out, quotient, complement, 1, k0, length)
         return
     if for_one(length):
@@ -273,7 +331,9 @@ def cross_plus(w, out, quotient, complement, x, y, n, k0, length):
     """out <- (x0*y1 + x1*y0 + m*n)/R + quotient', right after `multiply` of x0 and y0."""
     size = length * V
     if paired(length):
-        columns_of_cross(w, x + size, y + size, length)
+        recode(w, C, x + size, length, length)
+        recode(w, D, y + size, length, length)
+        columns_of_cross(w, length)
         reduced_plus(w, out, quotient, complement, 0, k0, length)
         return
     if for_two(length):

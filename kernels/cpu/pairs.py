@@ -84,10 +84,12 @@ def staged(emit: Callable[..., None], arguments: int) -> Any:
 
 
 class Digits:
-    """Takes what columns hold in order, adds what stands at `plus`, carries, and writes digits to `out`."""
+    """Takes what columns hold in order, twice that if `doubled`, adds what stands at `plus`, carries, and writes digits
+    to `out`.
+    """
 
-    def __init__(self, b: ir.IRBuilder, out: Value, plus: Value | None = None) -> None:
-        self.b, self.out, self.plus = b, out, plus
+    def __init__(self, b: ir.IRBuilder, out: Value, plus: Value | None = None, *, doubled: bool = False) -> None:
+        self.b, self.out, self.plus, self.doubled = b, out, plus, doubled
         self.carry = _slot(b)
 
     def write(self, k: Value, value: Value) -> None:
@@ -101,6 +103,7 @@ class Digits:
         self.store(k, b.add(value, b.sub(b.and_(b.sub(most, value), constant(PAIR_MASK)), most)))
 
     def whole(self, k: Value, value: Value) -> Value:
+        value = _twice(self.b, value) if self.doubled else value
         return value if self.plus is None else self.b.add(value, emit_load(self.b, self.plus, k))
 
     def store(self, k: Value, value: Value) -> None:
@@ -303,9 +306,11 @@ def _fetching(b: ir.IRBuilder, wanted: list[Value]) -> Callable[[Value], None]:
     return fetch
 
 
-def emit_columns(b: ir.IRBuilder, columns: Products, acc: Value, start: Value | None, wanted: list[Value]) -> None:
-    """acc <- 2L digits of all products, and of the L columns at `start`."""
-    digits, fetch = Digits(b, acc, start), _fetching(b, wanted)
+def emit_columns(
+    b: ir.IRBuilder, columns: Products, acc: Value, start: Value | None, wanted: list[Value], *, doubled: bool = False
+) -> None:
+    """acc <- 2L digits of all products, twice these if `doubled`, and of the L columns at `start`."""
+    digits, fetch = Digits(b, acc, start, doubled=doubled), _fetching(b, wanted)
     columns.lower(digits.write, fetch)
     if start is not None:
         digits.plus = None
@@ -313,10 +318,11 @@ def emit_columns(b: ir.IRBuilder, columns: Products, acc: Value, start: Value | 
     columns.upper(digits.write, fetch)
 
 
-def make_columns(products: int, *, start: bool = False, fetching: int = 0) -> Any:
+def make_columns(products: int, *, start: bool = False, fetching: int = 0, doubled: bool = False) -> Any:
     """columns(acc, lists, [start,] [next, [next_out,]] a, b, [c, d,] L): acc <- a*b [+ c*d] [+ start]
 
-    The L columns at start are signed, below 2^54. From `fetching` addresses 2L - 2 lines are asked for.
+    One product may be `doubled`. The L columns at start are signed, below 2^54. From `fetching` addresses 2L - 2 lines
+    are asked for.
     """
 
     def emit(b: Any, acc: Any, lists: Any, *rest: Any) -> None:
@@ -325,7 +331,7 @@ def make_columns(products: int, *, start: bool = False, fetching: int = 0) -> An
         wanted = [operands.pop(0) for _ in range(fetching)]
         columns = Products(b, list(zip(operands[::2], operands[1::2], strict=True)), lists, length)
         columns.prepare()
-        emit_columns(b, columns, acc, first, wanted)
+        emit_columns(b, columns, acc, first, wanted, doubled=doubled)
 
     return staged(emit, 3 + 2 * products + start + fetching)
 

@@ -247,7 +247,14 @@ def test_shared_primitives(function: Any) -> None:
     found = Analysis(text, ARITIES)
     assert found.functions
     assert found.violations == set()
-    if function.__name__ in ("multiply_by_rows", "multiply_two", "square_by_rows", "columns_of_cross", "columns_of_square", "reduce_pairs"):
+    if function.__name__ in (
+        "multiply_by_rows",
+        "multiply_two",
+        "square_by_rows",
+        "columns_of_cross",
+        "columns_of_square",
+        "reduce_pairs",
+    ):
         assert found.loads > 0
         assert ("vpmadd52luq" in text) == IFMA, "the path that this run tests"
 

@@ -11,6 +11,7 @@ from hecore.kernels.cpu import long_products, pairs
 from hecore.kernels.cpu.cache import inner
 from hecore.kernels.cpu.context import broadcast
 from hecore.kernels.cpu.elements import context_vectors, work_vectors
+from hecore.kernels.cpu.long_products import A, B, C, D
 from hecore.kernels.cpu.pairs import MAX_PAIR_DIGITS, PAIR_BITS, PAIR_MASK
 from hecore.kernels.cpu.vector import DIGIT_BITS, LANES
 from tests.kernels.conftest import chunks, digits, fixed, garbage, pack
@@ -207,32 +208,54 @@ def finish(w, out, c, m, length):  # type: ignore[no-untyped-def]
 
 @inner
 def start_one(w, a, b, length):  # type: ignore[no-untyped-def]
-    long_products.columns_of_one(w, a, b, length)
+    long_products.recode(w, A, a, length, length)
+    long_products.recode(w, B, b, length, length)
+    long_products.columns_of_one(w, length)
 
 
 @inner
 def start_from(w, plus, minus, a, b, length):  # type: ignore[no-untyped-def]
-    long_products.columns_of_one_from(w, plus, minus, a, b, length)
+    long_products.start_from(w, plus, minus, length)
+    long_products.recode(w, A, a, length, length)
+    long_products.recode(w, B, b, length, length)
+    long_products.columns_of_one_from(w, length)
 
 
 @inner
 def go_on_biased(w, b, c, length):  # type: ignore[no-untyped-def]
-    long_products.columns_of_left_biased(w, b, c, length)
+    long_products.recode(w, B, b, length, length)
+    long_products.start_biased(w, c, length)
+    long_products.columns_of_one_from(w, length)
+
+
+@inner
+def go_on_twice_biased(w, b, c, length):  # type: ignore[no-untyped-def]
+    long_products.recode(w, B, b, length, length)
+    long_products.start_biased(w, c, length)
+    long_products.columns_of_twice_from(w, length)
 
 
 @inner
 def start_square(w, a, length):  # type: ignore[no-untyped-def]
-    long_products.columns_of_square(w, a, length)
+    long_products.recode(w, A, a, length, length)
+    long_products.columns_of_square(w, length)
 
 
 @inner
 def start_two(w, a, b, x, y, length):  # type: ignore[no-untyped-def]
-    long_products.columns_of_two(w, a, b, x, y, length)
+    long_products.recode(w, A, a, length, length)
+    long_products.recode(w, B, b, length, length)
+    long_products.recode(w, C, x, length, length)
+    long_products.recode(w, D, y, length, length)
+    long_products.columns_of_two(w, length)
 
 
 @inner
 def cross_biased(w, x, y, c, length):  # type: ignore[no-untyped-def]
-    long_products.columns_of_cross_biased(w, x, y, c, length)
+    long_products.recode(w, C, x, length, length)
+    long_products.recode(w, D, y, length, length)
+    long_products.start_biased(w, c, length)
+    long_products.columns_of_cross_from(w, length)
 
 
 def benches(length: int) -> list[Bench]:
@@ -272,6 +295,8 @@ def test_multiplications(length: int) -> None:
             bench.expect(squares)
             start_square(w, pa.ctypes.data, length)
             bench.expect([x * x for x in a])
+            go_on_twice_biased(w, pb.ctypes.data, c, length)
+            bench.expect([2 * p + bias - bench.quotient(x * x) for x, p in zip(a, products, strict=True)])
             start_from(w, pb.ctypes.data, pa.ctypes.data, pa.ctypes.data, pb.ctypes.data, length)
             if all(y - x + x * y >= 0 and y >= x for x, y in zip(a, b, strict=True)):
                 bench.expect([y - x + x * y for x, y in zip(a, b, strict=True)])
