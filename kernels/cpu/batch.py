@@ -15,7 +15,6 @@ from hecore.kernels.cpu.elements import (
     ONE,
     PLAIN,
     SQUARE,
-    N,
     V,
     canonical,
     copy,
@@ -35,7 +34,7 @@ from hecore.kernels.cpu.elements import (
     zero,
 )
 from hecore.kernels.cpu.long_products import A, B, C, D, gather_recoded, multiply_lots, paired, square_lots
-from hecore.kernels.cpu.multiplications import WORK_LENGTHS, WORK_MORE, multiply_two, product
+from hecore.kernels.cpu.multiplications import WORK_LENGTHS, WORK_MORE, N, multiply_two, product
 from hecore.kernels.cpu.vector import (
     LANES,
     add,

@@ -28,7 +28,6 @@ from hecore.kernels.cpu.batch import area, rows_at, slot, work
 from hecore.kernels.cpu.cache import kernel
 from hecore.kernels.cpu.elements import (
     R1,
-    N,
     V,
     copy,
     gather,
@@ -41,7 +40,7 @@ from hecore.kernels.cpu.elements import (
     zero,
 )
 from hecore.kernels.cpu.lookup import read_powers_whole
-from hecore.kernels.cpu.multiplications import multiply, multiply_from, multiply_two
+from hecore.kernels.cpu.multiplications import N, multiply, multiply_from, multiply_two
 from hecore.kernels.cpu.vector import LANES, add, borrow, load, low_digit, store, sub
 
 

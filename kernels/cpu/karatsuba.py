@@ -14,8 +14,8 @@ through them column by column. Of two pairs the parts add up, with two p's.
 
 The result is 2L columns for a reduction, and all operands are read before anything of it is written. Lengths are
 multiples of 4 or 6, whose halves are whole passes of two, three or four rows. On Zen 4 one product gains from 24 digits
-on, a sum of two from 20; at 40 digits a multiplication modulo a square takes a tenth less. Below, carries, folding and
-the reduction's own passes eat what the fourth product cost.
+on, a sum of two from 20; below, carries, folding and the reduction's own passes eat what the fourth product cost. There
+components of squares from 28 digits on go by pairs of digits instead (`long_products`).
 """
 
 from __future__ import annotations

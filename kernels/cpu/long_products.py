@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hecore.arith.integers import invert
 from hecore.kernels.cpu import pairs
 from hecore.kernels.cpu.cache import inner, shared
 from hecore.kernels.cpu.pairs import PAIR_BITS, PAIR_MASK
@@ -59,7 +60,7 @@ def digits_of_pairs(length: int) -> int:
 def pair_constants(n: int, length: int) -> list[int]:
     """-1/n modulo R, n, and n's least multiple from R on, L' digits each."""
     radix = 1 << DIGIT_BITS * length
-    values = [-pow(n, -1, radix) % radix, n, -(-radix // n) * n]
+    values = [-invert(n, radix) % radix, n, -(-radix // n) * n]
     return [value >> PAIR_BITS * i & PAIR_MASK for value in values for i in range(digits_of_pairs(length))]
 
 

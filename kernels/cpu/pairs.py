@@ -1,4 +1,4 @@
-"""Products of long numbers by pairs of digits: half the multiplications, for two additions each. Staged, as `montgomery`.
+"""Products of long numbers by pairs of digits: half the multiplications, two additions for each. Staged (`montgomery`).
 
 With digits a_i and b_i of PAIR_BITS bits and D_i = a_i*b_i, column k of a*b is
 
@@ -20,11 +20,11 @@ n' = -1/n mod R, and then (acc + m*n)/R, of which columns below R are left out b
 first column that is summed in full, below R's place, so that acc + m*n = 2^(51 s)*(V_s + c + ...) with a carry c from
 the columns below. As R divides the sum, the 51 low bits of V_s + c are zero, and they tell c if it is small.
 
-Bounds. A pair adds less than 2^52 to V_k twice over its low half and four times over the high halves, D_i is below
-2^102 with a low half below 2^52 and a high one below 2^50. A column has at most (L+1)/2 pairs of each product and two
-products at most, so that low halves stay below (L+1)*2^52 and twice the high ones below 2(L+1)*2^52, while what is taken
-away stays below 2L*(2^52 + 2^51): |V_k| < 3(L+1)*2^52, with start columns and digits added below 4(L+1)*2^52 < 2^63.
-Hence |c| < 8(L+1) + 2 < 2^12 for L up to MAX_PAIR_DIGITS.
+Bounds. A pair's product is below 2^104, its halves below 2^52 each, and D_i is below 2^102. A column has at most L/2
+pairs and one 2*D_i of each product, and two products at most: its low halves stay below (L+2)*2^52, twice its high
+halves below 2(L+2)*2^52. What D takes away stays below 2L*2^52 + 4L*2^50. So |V_k| < 3(L+2)*2^52, and with what columns
+start from, digits added and a carry below 4(L+2)*2^52 < 2^63. Hence |c| < 8(L+2) + 2 < 2^12 for L up to
+MAX_PAIR_DIGITS. Columns may be doubled where there is one product.
 
 L is odd and at least 9.
 """
@@ -285,7 +285,8 @@ class Square(Products):
     def early(self, _k: Value) -> Value:
         return constant(0)
 
-    late = early
+    def late(self, _k: Value) -> Value:
+        return constant(0)
 
 
 def _nothing(_column: Value) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hecore.arith.modulus import Modulus
 from hecore.kernels.cpu import long_products, pairs
 from hecore.kernels.cpu.cache import inner
-from hecore.kernels.cpu.context import broadcast
+from hecore.kernels.cpu.context import broadcast, context_for
 from hecore.kernels.cpu.elements import context_vectors, work_vectors
+from hecore.kernels.cpu.engine import Engine
 from hecore.kernels.cpu.long_products import A, B, C, D
 from hecore.kernels.cpu.pairs import MAX_PAIR_DIGITS, PAIR_BITS, PAIR_MASK
 from hecore.kernels.cpu.vector import DIGIT_BITS, LANES
@@ -323,6 +325,23 @@ def test_sums_of_two_multiplications(length: int) -> None:
             cross_biased(w, at[2], at[3], c, length)
             crossed = [a * y + x * b for a, b, x, y in zip(*lanes, strict=True)]
             bench.expect([t + bias - bench.quotient(p) for t, p in zip(crossed, products, strict=True)])
+
+
+@pytest.mark.parametrize("length", [28, 30, 40, 60, 80, 102])
+def test_rows_are_read_and_written_whole(length: int) -> None:
+    """Products and squares of 11 rows: two lane groups, the second not full; components end within a line."""
+    n = (1 << (DIGIT_BITS * length - 12)) - 1
+    context, engine = context_for(Modulus.square(n)), Engine(1)
+    assert context.length == length
+    a, b = ([fixed(f"{name} {length} {i}", 2 * DIGIT_BITS * length) % n**2 for i in range(11)] for name in "ab")
+    a[3], b[3], a[10], b[10] = n**2 - 1, n**2 - 1, n, n + 1
+    x, y = engine.import_ints(context, a), engine.import_ints(context, b)
+    before = x.copy(), y.copy()
+    products, squares = engine.multiply(context, x, y), engine.multiply(context, x, x)
+    assert engine.export_ints(context, products) == [p * q % n**2 for p, q in zip(a, b, strict=True)]
+    assert engine.export_ints(context, squares) == [p * p % n**2 for p in a]
+    assert (x == before[0]).all()
+    assert (y == before[1]).all()
 
 
 def test_area_is_what_is_promised() -> None:
