@@ -266,7 +266,7 @@ def columns_of_cross_fetching(w, next_b, next_out, length):
 
 @shared(3)
 def reduce_pairs(w, c, length):
-    """The columns plus m*n, from bit 52 L on, at their own place; m."""
+    """The columns plus m*n, whose bits from 52 L on stand at their own place, and m, the quotient."""
     count, columns = pair_length(length), columns_at(w, length)
     m, lists = lot_at(w, QUOTIENT, length), lists_at(w, length)
     edge = DIGIT_BITS * length // PAIR_BITS

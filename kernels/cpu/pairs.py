@@ -115,7 +115,8 @@ class Digits:
 class Products:
     """The columns of a sum of products a*b: `operands` are the addresses, L digits each.
 
-    `lists` is room for L + 2 vectors: G - G_(L-1), which is what column L-1 is short of, then G_0 .. G_(L-1) and G.
+    `lists` is room for L + 2 vectors, which hold, negated: G - G_(L-1), so that column L-1 may be asked for from either
+    side, then G_0 .. G_(L-1), then G.
     """
 
     def __init__(self, b: ir.IRBuilder, operands: list[tuple[Value, Value]], lists: Value, length: Value) -> None:
