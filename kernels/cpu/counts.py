@@ -20,7 +20,7 @@ from hecore.kernels.cpu.vector import DIGIT_BITS
 
 
 def recoding(length: int) -> int:
-    """`long_products.to_pairs`: two a digit but for the lowest of 51."""
+    """`long_products.recode`: two a digit but for the lowest of 51."""
     return 2 * length - -(-length // PAIR_BITS)
 
 

@@ -24,7 +24,6 @@ import numpy as np
 from hecore.kernels.cpu import montgomery
 from hecore.kernels.cpu.cache import inner, shared
 from hecore.kernels.cpu.karatsuba import for_one, for_two, multiply_two_columns
-from hecore.kernels.cpu.long_products import paired
 from hecore.kernels.cpu.multiplications import (
     BIAS,
     SUMS,
@@ -246,7 +245,7 @@ def scaled_multiply(r, x, y, c, length, w):
     """r <- x*y/R, all in scaled form; r may be x or y."""
     size = length * V
     m, low = w + 2 * size, w + 3 * size
-    if for_two(length) and not for_one(length) and not paired(length):
+    if for_two(length) and not for_one(length):
         # The cross terms share no sums of halves with x0*y0, which may thus come last and overwrite x0.
         columns = w + 4 * size
         multiply_two_columns(columns, x, y + size, x + size, y, SUMS(w, length), length)

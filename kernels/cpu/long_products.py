@@ -87,6 +87,7 @@ def lists_at(w, length):
 
 @inner
 def reciprocal_at(c, length):
+    """Behind `elements.context_vectors`."""
     return c + (1 + 7 * length) * V
 
 
